@@ -1,0 +1,177 @@
+"""What a run receives: the batch as a resource, and the tags by which its run is found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, KeysView
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_s3inc.core.batching import Batch
+from dagster_s3inc.core.objects import format_time
+from dagster_s3inc.s3.location import S3Location
+from dagster_s3inc.s3.reading import open_object
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
+
+__all__ = [
+    "BATCH_ID_TAG",
+    "BYTES_TAG",
+    "FILES_TAG",
+    "GENERATION_TAG",
+    "SOURCE_TAG",
+    "S3Batch",
+    "S3File",
+    "batch_config",
+    "batch_tags",
+    "s3_batch",
+]
+
+SOURCE_TAG: Final = "dagster_s3inc/source"
+GENERATION_TAG: Final = "dagster_s3inc/generation"
+BATCH_ID_TAG: Final = "dagster_s3inc/batch_id"
+FILES_TAG: Final = "dagster_s3inc/files"
+BYTES_TAG: Final = "dagster_s3inc/bytes"
+
+
+class S3File(dg.Config):
+    """One file of a batch, as it was listed."""
+
+    key: str = Field(description="The object's whole key in the bucket.")
+    size: int | None = Field(default=None, description="In bytes.")
+    last_modified: str | None = Field(
+        default=None, description="ISO 8601, UTC, as in 2026-01-31T23:59:59Z."
+    )
+    etag: str | None = Field(
+        default=None,
+        description="Without quotes. The file is read only if it still has this ETag; leave it "
+        "out to read whatever version is there.",
+    )
+    storage_class: str | None = Field(default=None, description="As S3 names it, as in STANDARD.")
+
+
+class S3Batch(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The files that one run processes; an op or asset names it as a parameter.
+
+    The sensor fills it in. It iterates over its files in position order (by LastModified, then
+    key):
+
+        @dg.asset
+        def orders(batch: S3Batch, s3: S3Resource) -> None:
+            client = s3.get_client()
+            for file in batch:
+                with batch.open(file, client) as stream:
+                    ...
+
+    A run launched by hand needs it in its run config; of each file, `key` is enough.
+    """
+
+    bucket: str = Field(description="The bucket that holds the files.")
+    files: list[S3File] = Field(
+        description="The files to process, at least one. The sensor fills this in; by hand, the "
+        "key of each is enough."
+    )
+    batch_id: str | None = Field(
+        default=None,
+        description="Equal for the same versions of the same files. The sensor fills this in.",
+    )
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Refuses a batch without files, before any op runs."""
+        if not self.files:
+            raise dg.Failure(
+                "This run has a batch without files. Batches come from the sensor; to launch a "
+                "run by hand, name at least one file in the run config under "
+                "resources > batch > config > files, as in [{key: landing/a.csv}], or re-execute "
+                "a run of the sensor.",
+                allow_retries=False,
+            )
+
+    def __iter__(self) -> Iterator[S3File]:  # type: ignore[override]
+        """Yields the files in position order."""
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        """The number of files."""
+        return len(self.files)
+
+    # Dagster reads a resource's fields with dict(self). Iterating yields files here, and not
+    # fields, so this is the other form that dict() takes: a mapping.
+    def keys(self) -> KeysView[str]:
+        """The names of the config fields (for Dagster; not the keys of the files)."""
+        return type(self).model_fields.keys()
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    @property
+    def total_bytes(self) -> int:
+        """The sum of the sizes, in bytes; a file given without a size counts as zero."""
+        return sum(file.size or 0 for file in self.files)
+
+    def uri(self, file: S3File) -> str:
+        """The file as `s3://BUCKET/KEY`."""
+        return S3Location(self.bucket, file.key).uri
+
+    def uris(self) -> list[str]:
+        """All files as `s3://BUCKET/KEY`, in position order, as DuckDB, Polars and Spark read them.
+
+        Readers given these take whatever version is there; `open` is what pins it.
+        """
+        return [self.uri(file) for file in self.files]
+
+    def open(self, file: S3File, client: S3Client) -> StreamingBody:
+        """Opens a file's content, pinned to the version that was listed.
+
+        Args:
+            file: One of this batch.
+            client: A boto3 S3 client, as `S3Resource.get_client()` makes it. Make it once for
+                all files: that takes longer than opening one.
+
+        Returns:
+            A binary stream and context manager: `read()`, `iter_lines()`, iteration.
+
+        Raises:
+            ObjectChangedError: The file was overwritten since it was listed; its new version
+                comes in a later batch.
+            ObjectNotFoundError: The file was deleted since it was listed.
+            S3RequestError: It could not be read for another reason.
+        """
+        return open_object(client, S3Location(self.bucket, file.key), file.etag)
+
+
+# One object for all: Definitions.merge refuses two different ones under the same key.
+s3_batch = S3Batch.configure_at_launch()
+"""`S3Batch` ready for `Definitions(resources={"batch": s3_batch})`."""
+
+
+def batch_config(bucket: str, batch: Batch) -> dict[str, Any]:
+    """The config of the `S3Batch` that holds these objects."""
+    return {
+        "bucket": bucket,
+        "batch_id": batch.id,
+        "files": [
+            {
+                "key": member.key,
+                "size": member.size,
+                "last_modified": format_time(member.last_modified),
+                "etag": member.etag,
+                "storage_class": member.storage_class,
+            }
+            for member in batch.objects
+        ],
+    }
+
+
+def batch_tags(source: str, generation: int, batch: Batch) -> dict[str, str]:
+    """The tags of the run that processes these objects."""
+    return {
+        SOURCE_TAG: source,
+        GENERATION_TAG: str(generation),
+        BATCH_ID_TAG: batch.id,
+        FILES_TAG: str(len(batch)),
+        BYTES_TAG: str(batch.bytes),
+    }

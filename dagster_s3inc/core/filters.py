@@ -1,0 +1,161 @@
+"""Which objects of a listing count."""
+
+from __future__ import annotations
+
+import os.path
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from wcmatch import glob
+
+from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.validation import require_at_least, require_aware
+from dagster_s3inc.errors import ConfigurationError
+
+__all__ = ["ARCHIVE_CLASSES", "ObjectFilter"]
+
+ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+"""Classes whose objects cannot be read before a restore that takes minutes to days."""
+
+# DOTGLOB: a key is no path, a leading dot hides nothing. CASE: S3 keys are case-sensitive.
+_GLOB_FLAGS: Final = glob.GLOBSTAR | glob.DOTGLOB | glob.BRACE | glob.CASE | glob.FORCEUNIX
+
+_GLOB_SPECIAL: Final = re.compile(r"[*?\[{\\]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectFilter:
+    """Tells which objects are handed over. The default is every file that can be read at once.
+
+    Patterns are globs: `*` and `?` stop at `/`, `**` crosses it, `[a-c]` and `{csv,json}` work,
+    a backslash escapes. They are case-sensitive and are matched against the key *below the
+    scanned prefix*: under `s3://lake/landing/`, the object `landing/2026/a.csv` is matched as
+    `2026/a.csv`, and so it is under `s3://lake/landing`, where the slash after the prefix is left
+    out. One string stands for a list of one.
+
+    Attributes:
+        include: An object must match one of these; empty means any.
+        exclude: An object must match none of these; stronger than `include`.
+        storage_classes: The storage classes that count, as S3 names them. None means all but
+            `GLACIER` and `DEEP_ARCHIVE`. An object listed without a class is `STANDARD`.
+        min_size: In bytes, inclusive.
+        max_size: In bytes, inclusive.
+        modified_after: The earliest LastModified, inclusive, with a time zone.
+        modified_before: The first LastModified that is too late (exclusive), with a time zone.
+        include_folder_markers: Whether objects of zero bytes whose key ends in `/`, which
+            consoles make to show an empty folder, count as files.
+    """
+
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    storage_classes: Collection[str] | None = None
+    min_size: int | None = None
+    max_size: int | None = None
+    modified_after: datetime | None = None
+    modified_before: datetime | None = None
+    include_folder_markers: bool = False
+
+    def __post_init__(self) -> None:
+        # Set in place: a frozen value that was given a list must not change with that list.
+        object.__setattr__(self, "include", _texts("include", self.include))
+        object.__setattr__(self, "exclude", _texts("exclude", self.exclude))
+        if self.storage_classes is not None:
+            classes = frozenset(_texts("storage_classes", self.storage_classes))
+            object.__setattr__(self, "storage_classes", classes)
+        self._validate()
+
+    def _validate(self) -> None:
+        if self.storage_classes is not None and not self.storage_classes:
+            raise ConfigurationError(
+                "storage_classes is empty, so nothing could ever match; leave it out to take "
+                "every class that can be read at once"
+            )
+        for name in ("min_size", "max_size"):
+            if getattr(self, name) is not None:
+                require_at_least(name, getattr(self, name), 0, unit="bytes")
+        if (
+            self.min_size is not None
+            and self.max_size is not None
+            and self.min_size > self.max_size
+        ):
+            raise ConfigurationError(
+                f"min_size ({self.min_size}) is greater than max_size ({self.max_size}), so "
+                f"nothing could ever match"
+            )
+        for name in ("modified_after", "modified_before"):
+            if getattr(self, name) is not None:
+                require_aware(name, getattr(self, name))
+        after, before = self.modified_after, self.modified_before
+        if after is not None and before is not None and after >= before:
+            raise ConfigurationError(
+                f"modified_after ({after.isoformat()}) is not before modified_before "
+                f"({before.isoformat()}), so nothing could ever match"
+            )
+
+    def matcher(self, prefix: str) -> Callable[[S3Object], bool]:
+        """Makes the test that tells whether an object below `prefix` counts.
+
+        Args:
+            prefix: The prefix that is scanned; every object given to the test must have it.
+        """
+        cut = len(prefix)
+        open_prefix = prefix != "" and not prefix.endswith("/")
+        included = glob.compile(self.include, flags=_GLOB_FLAGS) if self.include else None
+        excluded = glob.compile(self.exclude, flags=_GLOB_FLAGS) if self.exclude else None
+
+        def matches(candidate: S3Object) -> bool:
+            if not self._matches_properties(candidate):
+                return False
+            if included is None and excluded is None:
+                return True
+            name = candidate.key[cut:]
+            if open_prefix:
+                name = name.removeprefix("/")
+            if included is not None and not included.match(name):
+                return False
+            return excluded is None or not excluded.match(name)
+
+        return matches
+
+    def _matches_properties(self, candidate: S3Object) -> bool:
+        if self.storage_classes is None:
+            if candidate.storage_class in ARCHIVE_CLASSES:
+                return False
+        elif candidate.storage_class not in self.storage_classes:
+            return False
+        if candidate.size == 0 and candidate.key.endswith("/") and not self.include_folder_markers:
+            return False
+        if self.min_size is not None and candidate.size < self.min_size:
+            return False
+        if self.max_size is not None and candidate.size > self.max_size:
+            return False
+        if self.modified_after is not None and candidate.last_modified < self.modified_after:
+            return False
+        return self.modified_before is None or candidate.last_modified < self.modified_before
+
+    def list_prefix(self, prefix: str) -> str:
+        """The longest prefix below which everything that matches lies.
+
+        It is `prefix` with the literal start that all include patterns share, so that a listing
+        need not visit the rest. Below a prefix that does not end in `/` nothing is added, since
+        the patterns then match both `logs/x` and `logs-old/x`.
+        """
+        if not self.include or (prefix and not prefix.endswith("/")):
+            return prefix
+        starts = []
+        for pattern in self.include:
+            special = _GLOB_SPECIAL.search(pattern)
+            starts.append(pattern[: special.start()] if special else pattern)
+        # By characters and not by path components, as S3 compares prefixes.
+        return prefix + os.path.commonprefix(starts)  # noqa: RUF071
+
+
+def _texts(name: str, value: Collection[str]) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value)
+    for text in texts:
+        if not isinstance(text, str) or not text:
+            raise ConfigurationError(f"{name} holds {text!r}; each must be a non-empty string")
+    return texts

@@ -1,0 +1,229 @@
+"""New and modified S3 files, batch by batch, with a checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.core.checkpoint import Checkpoint, encode_checkpoint
+from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.scan import ScanLimits, scan
+from dagster_s3inc.core.validation import require_at_least
+from dagster_s3inc.errors import (
+    CheckpointConflictError,
+    CheckpointFormatError,
+    ConfigurationError,
+)
+from dagster_s3inc.processor.legacy import decode_any_checkpoint
+from dagster_s3inc.processor.stores import CheckpointFile, CheckpointObject, CheckpointStore
+from dagster_s3inc.s3.client import make_client
+from dagster_s3inc.s3.listing import open_listing
+from dagster_s3inc.s3.location import S3Location
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+__all__ = ["S3IncrementalProcessor"]
+
+_log = logging.getLogger(__name__)
+
+# A reset must win against commits that come between its read and its write; each try takes two
+# requests, so that many in a row mean that something else is wrong.
+_RESET_TRIES = 10
+
+
+class _Pending(NamedTuple):
+    checkpoint: Checkpoint
+    replacing: str | None
+
+
+class S3IncrementalProcessor:
+    """Hands over each new or modified object of an S3 prefix once, oldest first.
+
+    The checkpoint is read at each `get_new_files` and written by `commit_checkpoint` alone: files
+    that were not committed come again. Of several processors on one checkpoint, only one can
+    commit the same files; the others get `CheckpointConflictError`. Not thread-safe: one
+    processor for each thread.
+
+    Args:
+        path: What to scan, as `s3://BUCKET/PREFIX`, taken literally.
+        checkpoint_path: Where the checkpoint is kept: `s3://BUCKET/KEY` or a local path. If it
+            lies below `path`, its own key is never handed over.
+        client: A boto3 S3 client; by default one from the environment, with adaptive retries.
+        objects: Which objects count.
+        lookback: How long an object may take to become visible after its LastModified.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        checkpoint_path: str | Path,
+        *,
+        client: S3Client | None = None,
+        objects: ObjectFilter | None = None,
+        lookback: timedelta = timedelta(hours=1),
+    ) -> None:
+        self._location = S3Location.parse(path)
+        self._limits = ScanLimits(lookback=lookback, max_batches=1)
+        self._objects = objects or ObjectFilter()
+        self._own_key: str | None = None
+        self._pending: _Pending | None = None
+        target = _checkpoint_target(checkpoint_path)
+        self._client = client if client is not None else make_client()
+        self._store: CheckpointStore
+        if isinstance(target, Path):
+            self._store = CheckpointFile(target)
+        else:
+            self._store = CheckpointObject(self._client, target)
+            self._note_own_key(target)
+
+    def get_new_files(
+        self, batch_size: int = 5, storage_class: str | None = "STANDARD"
+    ) -> list[str]:
+        """Finds the oldest files that have not been committed.
+
+        Changes nothing: without a commit, the same files come again, and more.
+
+        Args:
+            batch_size: The most files to return.
+            storage_class: The only storage class that counts; None leaves it to `objects`.
+
+        Returns:
+            `s3://` URIs in the order of LastModified, then key; empty if nothing is new.
+
+        Raises:
+            ConfigurationError: `batch_size` is below 1, or `storage_class` contradicts `objects`.
+            CheckpointFormatError: The stored checkpoint cannot be read.
+            S3RequestError: The listing or the checkpoint could not be had.
+        """
+        require_at_least("batch_size", batch_size, 1, unit="files")
+        objects = self._narrowed(storage_class)
+        self._pending = None
+        stored = self._store.read()
+        checkpoint = Checkpoint() if stored.text is None else decode_any_checkpoint(stored.text)
+        scanned = S3Location(self._location.bucket, objects.list_prefix(self._location.key))
+        listing = open_listing(self._client, scanned)
+        result = scan(
+            checkpoint,
+            self._without_own_key(listing.pages),
+            now=listing.server_time,
+            matches=objects.matcher(self._location.key),
+            limits=replace(self._limits, policy=BatchPolicy(max_files=batch_size)),
+        )
+        self._pending = _Pending(result.checkpoint, stored.version)
+        seen = result.statistics
+        _log.info(
+            "%s: %d new files in this batch, %d more waiting, %d objects listed (generation %d)",
+            self._location,
+            seen.files,
+            seen.files_waiting,
+            seen.objects_listed,
+            result.checkpoint.generation,
+        )
+        return [S3Location(self._location.bucket, each.key).uri for each in result.objects]
+
+    def commit_checkpoint(self) -> None:
+        """Stores that the files of the last `get_new_files` are done.
+
+        With nothing to commit (no `get_new_files` before, committed already, or reset since), it
+        does nothing but log so.
+
+        Raises:
+            CheckpointConflictError: Someone else committed or reset since `get_new_files`.
+                Nothing was written, and the next `get_new_files` starts from what they wrote.
+            S3RequestError: The checkpoint could not be written; the commit can be tried again.
+        """
+        if self._pending is None:
+            _log.warning("%s: nothing to commit", self._store.name)
+            return
+        text = encode_checkpoint(self._pending.checkpoint)
+        try:
+            self._store.write(text, replacing=self._pending.replacing)
+        except CheckpointConflictError:
+            self._pending = None
+            raise
+        self._pending = None
+        _log.info("%s: checkpoint committed", self._store.name)
+
+    def reset_checkpoint(self) -> None:
+        """Starts over: from now on everything is new again.
+
+        What the last `get_new_files` returned can no longer be committed, neither here nor by
+        another processor that read the checkpoint before.
+
+        Raises:
+            S3RequestError: The checkpoint could not be written; nothing was reset.
+        """
+        self._pending = None
+        for _ in range(_RESET_TRIES - 1):
+            with suppress(CheckpointConflictError):
+                self._restart()
+                return
+        self._restart()
+
+    def _restart(self) -> None:
+        stored = self._store.read()
+        try:
+            before = Checkpoint() if stored.text is None else decode_any_checkpoint(stored.text)
+        except CheckpointFormatError as error:
+            _log.warning("%s: replaced by a new checkpoint: %s", self._store.name, error)
+            before = Checkpoint()
+        after = before.restarted()
+        self._store.write(encode_checkpoint(after), replacing=stored.version)
+        _log.info("%s: reset, generation %d begins", self._store.name, after.generation)
+
+    def _note_own_key(self, checkpoint: S3Location) -> None:
+        if checkpoint.bucket != self._location.bucket:
+            return
+        self._own_key = checkpoint.key
+        if checkpoint.key.startswith(self._location.key):
+            _log.warning(
+                "The checkpoint %s lies inside the scanned prefix %s. It is never handed over, "
+                "but other readers of the prefix see it; a place outside is better",
+                checkpoint,
+                self._location,
+            )
+
+    def _narrowed(self, storage_class: str | None) -> ObjectFilter:
+        if storage_class is None:
+            return self._objects
+        allowed = self._objects.storage_classes
+        if allowed is not None and storage_class not in allowed:
+            raise ConfigurationError(
+                f"storage_class={storage_class!r} contradicts objects, which lets through only "
+                f"{', '.join(sorted(allowed))}, so nothing could ever match. Pass "
+                f"storage_class=None to leave it to objects"
+            )
+        return replace(self._objects, storage_classes=(storage_class,))
+
+    def _without_own_key(self, pages: Iterator[list[S3Object]]) -> Iterator[list[S3Object]]:
+        for page in pages:
+            yield [each for each in page if each.key != self._own_key]
+
+
+def _checkpoint_target(checkpoint_path: str | Path) -> S3Location | Path:
+    text = str(checkpoint_path)
+    if text.startswith("s3://"):
+        location = S3Location.parse(text)
+        if not location.key or location.key.endswith("/"):
+            raise ConfigurationError(
+                f"checkpoint_path {text!r} names no object. Write s3://BUCKET/KEY, for example "
+                f"s3://{location.bucket}/checkpoints/orders.json"
+            )
+        return location
+    path = Path(checkpoint_path)
+    if not text or path.is_dir():
+        raise ConfigurationError(
+            f"checkpoint_path {text!r} names no file. Write a file's path or s3://BUCKET/KEY"
+        )
+    return path

@@ -1,0 +1,235 @@
+"""The sensor: cursor in, run requests out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import dagster as dg
+
+from dagster_s3inc.batch import SOURCE_TAG, batch_config, batch_tags
+from dagster_s3inc.core.batching import Batch, BatchPolicy
+from dagster_s3inc.core.checkpoint import encode_checkpoint
+from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.report import describe_scan
+from dagster_s3inc.core.scan import ScanLimits, ScanResult, scan
+from dagster_s3inc.core.validation import require_at_least, require_aware
+from dagster_s3inc.cursor import make_run_key, start_of_tick
+from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.s3.listing import open_listing
+from dagster_s3inc.s3.location import S3Location
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+__all__ = ["StartFrom", "build_s3_incremental_sensor"]
+
+StartFrom = Literal["beginning", "now"] | datetime
+
+_TARGETS: Final = ("target", "job", "jobs", "job_name", "asset_selection")
+
+
+def build_s3_incremental_sensor(
+    *,
+    name: str,
+    uri: str,
+    target: Any = None,
+    job: Any = None,
+    jobs: Sequence[Any] | None = None,
+    job_name: str | None = None,
+    asset_selection: Any = None,
+    batch: BatchPolicy | None = None,
+    objects: ObjectFilter | None = None,
+    lookback: timedelta = timedelta(hours=1),
+    start_from: StartFrom = "beginning",
+    max_batches_per_tick: int = 20,
+    s3_resource_key: str = "s3",
+    batch_resource_key: str = "batch",
+    minimum_interval_seconds: int | None = None,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
+    description: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    run_tags: Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    owners: Sequence[str] | None = None,
+    required_resource_keys: set[str] | None = None,
+) -> dg.SensorDefinition:
+    """Builds a sensor that requests one run for each batch of new or modified objects.
+
+    Its cursor is the serialized checkpoint and nothing else. Within a generation, each version of
+    an object is in exactly one batch. The batches of a tick are in position order; Dagster may
+    run them side by side. An evaluation has no side effects.
+
+    Args:
+        name: The sensor's name.
+        uri: What to scan, as `s3://BUCKET/PREFIX`, taken literally: `s3://b/logs` also covers
+            `s3://b/logs-old/`.
+        target: What each batch is launched on, as `dagster.SensorDefinition` takes it. Exactly
+            one of `target`, `job`, `jobs`, `job_name` and `asset_selection` must be given.
+        job: See `target`.
+        jobs: Several jobs; each batch is launched on every one of them.
+        job_name: See `target`.
+        asset_selection: See `target`.
+        batch: How objects are cut into batches; by default up to 100 files.
+        objects: Which objects count; by default every file that can be read at once.
+        lookback: How long an object may take to become visible after its LastModified.
+        start_from: Where the first tick begins: with everything that is there, with what appears
+            from now on, or with what was modified at or after a moment (with a time zone). After
+            a reset, `"now"` no longer counts: everything is processed; a moment still does.
+        max_batches_per_tick: The most batches requested in one tick; the rest waits for the next.
+        s3_resource_key: The key of the S3 resource: an `S3Resource`, or a boto3 S3 client.
+        batch_resource_key: The key under which the run finds its `S3Batch`.
+        minimum_interval_seconds: As `dagster.SensorDefinition` takes it.
+        default_status: As `dagster.SensorDefinition` takes it.
+        description: As `dagster.SensorDefinition` takes it; by default it names the URI.
+        tags: The sensor's own tags, as `dagster.SensorDefinition` takes them.
+        run_tags: Tags for every run, beside those that tell the batch.
+        metadata: As `dagster.SensorDefinition` takes it.
+        owners: As `dagster.SensorDefinition` takes it.
+        required_resource_keys: Further resources to be there during an evaluation.
+
+    Raises:
+        ConfigurationError: An argument is wrong, contradictory or missing.
+    """
+    given = {
+        "target": target,
+        "job": job,
+        "jobs": jobs,
+        "job_name": job_name,
+        "asset_selection": asset_selection,
+    }
+    location = S3Location.parse(uri)
+    tick = _Tick(
+        name=name,
+        location=location,
+        objects=_bounded(objects or ObjectFilter(), start_from),
+        limits=ScanLimits(
+            policy=batch or BatchPolicy(),
+            max_batches=_checked_max_batches(max_batches_per_tick),
+            lookback=lookback,
+        ),
+        adopt_first=start_from == "now",
+        s3_resource_key=s3_resource_key,
+        batch_resource_key=batch_resource_key,
+        job_names=_job_names(name, given),
+        run_tags=dict(run_tags or {}),
+    )
+
+    # Resources come as keyword arguments where the sensor is called directly, as in a test.
+    def evaluate(context: dg.SensorEvaluationContext, **_: Any) -> dg.SensorResult:
+        return tick.evaluate(context)
+
+    return dg.SensorDefinition(
+        name=name,
+        evaluation_fn=evaluate,
+        minimum_interval_seconds=minimum_interval_seconds,
+        description=description or f"Requests a run for each batch of new files in {uri}",
+        default_status=default_status,
+        required_resource_keys={s3_resource_key, *(required_resource_keys or ())},
+        tags=tags,
+        metadata={SOURCE_TAG: dg.MetadataValue.text(location.uri), **(metadata or {})},
+        owners=owners,
+        **{option: value for option, value in given.items() if value is not None},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tick:
+    """What the evaluations of one sensor have in common."""
+
+    name: str
+    location: S3Location
+    objects: ObjectFilter
+    limits: ScanLimits
+    adopt_first: bool
+    s3_resource_key: str
+    batch_resource_key: str
+    job_names: tuple[str | None, ...]
+    run_tags: Mapping[str, str]
+
+    def evaluate(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        began = time.monotonic()
+        start = start_of_tick(context, self.name)
+        client = _client_of(getattr(context.resources, self.s3_resource_key))
+        prefix = self.location.key
+        scanned = replace(self.location, key=self.objects.list_prefix(prefix))
+        listing = open_listing(client, scanned)
+        result = scan(
+            start.checkpoint,
+            listing.pages,
+            now=listing.server_time,
+            matches=self.objects.matcher(prefix),
+            limits=self.limits,
+            adopt=self.adopt_first and start.is_first,
+        )
+        report = describe_scan(
+            result,
+            source=self.location.uri,
+            seconds=time.monotonic() - began,
+            asked_lookback=self.limits.lookback,
+        )
+        context.log.info(report.summary)
+        for warning in report.warnings:
+            context.log.warning(warning)
+        cursor = encode_checkpoint(result.checkpoint)
+        if not result.batches:
+            return dg.SensorResult(skip_reason=report.summary, cursor=cursor)
+        return dg.SensorResult(run_requests=list(self._requests(result)), cursor=cursor)
+
+    def _requests(self, result: ScanResult) -> Iterator[dg.RunRequest]:
+        for batch in result.batches:
+            for job_name in self.job_names:
+                yield self._request(batch, result.checkpoint.generation, job_name)
+
+    def _request(self, batch: Batch, generation: int, job_name: str | None) -> dg.RunRequest:
+        config = batch_config(self.location.bucket, batch)
+        return dg.RunRequest(
+            run_key=make_run_key(generation, batch.id, job_name),
+            run_config={"resources": {self.batch_resource_key: {"config": config}}},
+            tags={**self.run_tags, **batch_tags(self.location.uri, generation, batch)},
+            job_name=job_name,
+        )
+
+
+def _client_of(resource: Any) -> S3Client:
+    client = resource.get_client() if hasattr(resource, "get_client") else resource
+    if not hasattr(client, "list_objects_v2"):
+        raise ConfigurationError(
+            f"The S3 resource is a {type(resource).__name__}, which is neither an S3Resource nor "
+            f"a boto3 S3 client. Put one of these under the key that s3_resource_key names."
+        )
+    return client  # type: ignore[no-any-return]
+
+
+def _bounded(objects: ObjectFilter, start_from: StartFrom) -> ObjectFilter:
+    if start_from in ("beginning", "now"):
+        return objects
+    if not isinstance(start_from, datetime):
+        raise ConfigurationError(
+            f"start_from must be 'beginning', 'now' or a datetime, not {start_from!r}"
+        )
+    require_aware("start_from", start_from)
+    earliest = max(start_from, objects.modified_after or start_from)
+    return replace(objects, modified_after=earliest)
+
+
+def _checked_max_batches(value: int) -> int:
+    require_at_least("max_batches_per_tick", value, 1, unit="batches")
+    return value
+
+
+def _job_names(sensor_name: str, given: Mapping[str, Any]) -> tuple[str | None, ...]:
+    chosen = [option for option in _TARGETS if given[option] is not None]
+    if len(chosen) != 1:
+        raise ConfigurationError(
+            f"Sensor {sensor_name!r} needs exactly one of {', '.join(_TARGETS)} to know what to "
+            f"launch, but has {' and '.join(chosen) or 'none'}"
+        )
+    if not given[chosen[0]]:
+        raise ConfigurationError(f"Sensor {sensor_name!r} has an empty {chosen[0]}")
+    if chosen[0] != "jobs" or len(given["jobs"]) == 1:
+        return (None,)
+    return tuple(job.name for job in given["jobs"])
