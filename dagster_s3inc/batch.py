@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, KeysView
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
@@ -123,8 +124,10 @@ class S3Batch(dg.ConfigurableResource):  # type: ignore[type-arg]
         """
         return [self.uri(file) for file in self.files]
 
-    def open(self, file: S3File, client: S3Client) -> StreamingBody:
+    def open(self, file: S3File, client: S3Client) -> AbstractContextManager[StreamingBody]:
         """Opens a file's content, pinned to the version that was listed.
+
+        The request is sent when the `with` block is entered.
 
         Args:
             file: One of this batch.
@@ -132,7 +135,7 @@ class S3Batch(dg.ConfigurableResource):  # type: ignore[type-arg]
                 all files: that takes longer than opening one.
 
         Returns:
-            A binary stream and context manager: `read()`, `iter_lines()`, iteration.
+            A context manager that gives a binary stream: `read()`, `iter_lines()`, iteration.
 
         Raises:
             ObjectChangedError: The file was overwritten since it was listed; its new version

@@ -94,13 +94,14 @@ def build_s3_incremental_sensor(
     Raises:
         ConfigurationError: An argument is wrong, contradictory or missing.
     """
-    given = {
+    targets = {
         "target": target,
         "job": job,
         "jobs": jobs,
         "job_name": job_name,
         "asset_selection": asset_selection,
     }
+    optional = {**targets, "owners": owners}
     location = S3Location.parse(uri)
     tick = _Tick(
         name=name,
@@ -114,7 +115,7 @@ def build_s3_incremental_sensor(
         adopt_first=start_from == "now",
         s3_resource_key=s3_resource_key,
         batch_resource_key=batch_resource_key,
-        job_names=_job_names(name, given),
+        job_names=_job_names(name, targets),
         run_tags=dict(run_tags or {}),
     )
 
@@ -131,8 +132,8 @@ def build_s3_incremental_sensor(
         required_resource_keys={s3_resource_key, *(required_resource_keys or ())},
         tags=tags,
         metadata={SOURCE_TAG: dg.MetadataValue.text(location.uri), **(metadata or {})},
-        owners=owners,
-        **{option: value for option, value in given.items() if value is not None},
+        # Only what was given: Dagster warns of options that are new to it, even if they are None.
+        **{option: value for option, value in optional.items() if value is not None},
     )
 
 

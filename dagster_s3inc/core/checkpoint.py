@@ -132,7 +132,7 @@ def _read_floor(value: Any) -> Position | None:
         return None
     try:
         last_modified, key = parse_time(value["last_modified"]), value["key"]
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         _refuse(f"its floor is {value!r}")
     if not isinstance(key, str):
         _refuse(f"the key of its floor is {key!r}")

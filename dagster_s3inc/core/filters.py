@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -101,7 +101,7 @@ class ObjectFilter:
         Args:
             prefix: The prefix that is scanned; every object given to the test must have it.
         """
-        cut = len(prefix)
+        start, cut = self.list_prefix(prefix), len(prefix)
         open_prefix = prefix != "" and not prefix.endswith("/")
         included = glob.compile(self.include, flags=_GLOB_FLAGS) if self.include else None
         excluded = glob.compile(self.exclude, flags=_GLOB_FLAGS) if self.exclude else None
@@ -111,6 +111,9 @@ class ObjectFilter:
                 return False
             if included is None and excluded is None:
                 return True
+            # wcmatch takes `a//b` for the path `a/b`, which a listing of `a/b` does not show.
+            if not candidate.key.startswith(start):
+                return False
             name = candidate.key[cut:]
             if open_prefix:
                 name = name.removeprefix("/")
@@ -154,6 +157,8 @@ class ObjectFilter:
 
 
 def _texts(name: str, value: Collection[str]) -> tuple[str, ...]:
+    if not isinstance(value, Iterable):
+        raise ConfigurationError(f"{name} must be a string or a list of strings, not {value!r}")
     texts = (value,) if isinstance(value, str) else tuple(value)
     for text in texts:
         if not isinstance(text, str) or not text:

@@ -109,6 +109,7 @@ _BY_TYPE: Final[tuple[tuple[type[Exception], _Known], ...]] = (
         (errors.RegionError, "The region name is not valid. Set region_name to one like eu-west-1"),
     ),
     (HTTPClientError, _UNREACHABLE),
+    (boto.ConnectionError, _UNREACHABLE),
     (boto.IncompleteReadError, _UNREACHABLE),
     (
         ResponseParserError,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dagster_s3inc.s3.failures import translated_failures
@@ -14,16 +16,19 @@ if TYPE_CHECKING:
 __all__ = ["open_object"]
 
 
-def open_object(client: S3Client, location: S3Location, etag: str | None) -> StreamingBody:
-    """Opens an object's content for reading.
+@contextmanager
+def open_object(
+    client: S3Client, location: S3Location, etag: str | None
+) -> Iterator[StreamingBody]:
+    """Opens an object's content for reading, as a context manager.
 
     Args:
         client: The boto3 client.
         location: The object.
         etag: The ETag that it must have, without quotes; None takes whatever is there.
 
-    Returns:
-        A binary stream to be closed by the caller: `read()`, `iter_lines()`, iteration.
+    Yields:
+        A binary stream: `read()`, `iter_lines()`, iteration. Closed at the end of the block.
 
     Raises:
         ObjectChangedError: It has another ETag by now.
@@ -32,4 +37,7 @@ def open_object(client: S3Client, location: S3Location, etag: str | None) -> Str
     """
     pin: dict[str, Any] = {} if not etag else {"IfMatch": f'"{etag}"'}
     with translated_failures(f"read {location}"):
-        return client.get_object(Bucket=location.bucket, Key=location.key, **pin)["Body"]
+        response = client.get_object(Bucket=location.bucket, Key=location.key, **pin)
+    # Not `with body`: that gives the connection below it, which has no iter_lines().
+    with closing(response["Body"]) as body:
+        yield body

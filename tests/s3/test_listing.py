@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.errors import BucketNotFoundError, ListingError
+from dagster_s3inc.s3.listing import open_listing
+from dagster_s3inc.s3.location import S3Location
+from tests.servers import S3Server
+
+STRANGE_KEYS = [
+    "plain",
+    "sp ace/and+plus",
+    "percent%20/%0A/100%",
+    "amp&lt;<tag>\"quote'",
+    "hash#question?x=1;y",
+    "uni/ü-é-漢字-😀",
+    "comma,colon:at@dollar$equals=",
+    "dots/.hidden/..two",
+    "tilde~star*paren()bang!",
+]
+
+# What SeaweedFS, which keeps keys as file paths, does not store as S3 does.
+PATHLIKE_KEYS = ["a", "a/b", "double//slash", "ctl/\x01\x1f"]
+
+
+def list_all(client: Any, bucket: str, prefix: str = "") -> list[S3Object]:
+    listing = open_listing(client, S3Location(bucket, prefix))
+    return [entry for page in listing.pages for entry in page]
+
+
+@pytest.mark.parametrize("key", STRANGE_KEYS)
+def test_strange_keys_come_as_they_are(client: Any, bucket: str, key: str) -> None:
+    """A key comes back character for character, and works as a prefix."""
+    client.put_object(Bucket=bucket, Key=key, Body=b"12345")
+    [entry] = list_all(client, bucket, prefix=key)
+    assert entry.key == key
+    assert entry.size == 5
+    assert entry.etag == "827ccb0eea8a706c4c34a16891f84e7b"
+    assert entry.storage_class == "STANDARD"
+    assert entry.last_modified.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("key", PATHLIKE_KEYS)
+def test_keys_that_are_no_paths_come_as_they_are(
+    s3_server: S3Server, client: Any, bucket: str, key: str
+) -> None:
+    """Keys that no file system could hold side by side are listed, where the server stores them."""
+    if s3_server.name == "seaweedfs":
+        pytest.skip("SeaweedFS keeps keys as paths: no a beside a/b, no //, no control characters")
+    for each in PATHLIKE_KEYS:
+        client.put_object(Bucket=bucket, Key=each, Body=b"")
+    assert key in [entry.key for entry in list_all(client, bucket)]
+
+
+def test_prefix_is_a_plain_start_of_text(client: Any, bucket: str) -> None:
+    """`logs` covers `logs-old/x` as well as `logs/x`; `logs/` does not."""
+    for key in ("logs/x", "logs-old/x", "log/x"):
+        client.put_object(Bucket=bucket, Key=key, Body=b"")
+    assert {entry.key for entry in list_all(client, bucket, "logs")} == {"logs/x", "logs-old/x"}
+    assert [entry.key for entry in list_all(client, bucket, "logs/")] == ["logs/x"]
+
+
+def test_many_pages_make_one_listing(client: Any, bucket: str) -> None:
+    """A listing of several pages has every object once."""
+    keys = {f"n/{number:04}" for number in range(1100)}
+    for key in keys:
+        client.put_object(Bucket=bucket, Key=key, Body=b"")
+    listing = open_listing(client, S3Location(bucket, "n/"))
+    pages = list(listing.pages)
+    assert [len(page) for page in pages] == [1000, 100]
+    found = [entry.key for page in pages for entry in page]
+    assert len(found) == 1100
+    assert set(found) == keys
+
+
+def test_server_time_is_the_servers(client: Any, bucket: str) -> None:
+    """The time of a listing is the Date of its first answer, aware and in whole seconds."""
+    before = datetime.now(timezone.utc) - timedelta(seconds=1)
+    moment = open_listing(client, S3Location(bucket)).server_time
+    assert before <= moment <= datetime.now(timezone.utc)
+    assert moment.microsecond == 0
+
+
+def test_empty_prefix_lists_nothing(client: Any, bucket: str) -> None:
+    """A prefix without objects is an empty listing, and no error."""
+    assert list_all(client, bucket, "nothing/here/") == []
+
+
+def test_missing_bucket_is_no_empty_listing(client: Any) -> None:
+    """A bucket that does not exist is an error that names it."""
+    with pytest.raises(
+        BucketNotFoundError, match=r"list s3://no-such-bucket-here/x: .*does not exist"
+    ):
+        list_all(client, "no-such-bucket-here", "x")
+
+
+HEADERS = {"date": "Sun, 22 Nov 2026 12:00:00 GMT"}
+
+
+class AnswersOf:
+    """A server's answers as they were recorded, for those that no server here would give."""
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        self._answers = iter(answers)
+
+    def list_objects_v2(self, **_: Any) -> dict[str, Any]:
+        return {"ResponseMetadata": {"HTTPHeaders": HEADERS}, **next(self._answers)}
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ([{}], "has no IsTruncated, so it is not a whole listing"),
+        ([{"IsTruncated": True}], "no token came"),
+        ([{"IsTruncated": True, "NextContinuationToken": "t"}] * 2, "the same token came twice"),
+        ([{"IsTruncated": False, "ResponseMetadata": {}}], "no valid Date header"),
+        (
+            [{"IsTruncated": False, "ResponseMetadata": {"HTTPHeaders": {"date": "yesterday"}}}],
+            "no valid Date header",
+        ),
+    ],
+)
+def test_a_part_is_never_taken_for_the_whole(answers: list[dict[str, Any]], says: str) -> None:
+    """An answer that is not a whole listing is an error, and not the end of the listing."""
+    with pytest.raises(ListingError, match=says):
+        list_all(AnswersOf(*answers), "bucket")
+
+
+def test_absent_storage_class_is_standard() -> None:
+    """An entry without StorageClass is STANDARD, as S3 defines it; quotes are no part of an ETag."""
+    moment = datetime(2026, 1, 31, tzinfo=timezone.utc)
+    entry = {"Key": "k", "LastModified": moment, "ETag": '"e"', "Size": 1}
+    [found] = list_all(AnswersOf({"IsTruncated": False, "Contents": [entry]}), "bucket")
+    assert found == S3Object(moment, "k", "e", 1, "STANDARD")

@@ -1,0 +1,217 @@
+"""The sensor under a real daemon iteration: what is handed over, whatever happens to it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import DagsterRunStatus
+from dagster._core.scheduler.instigation import TickStatus
+
+from dagster_s3inc.core.checkpoint import decode_checkpoint
+from tests.servers import S3Server, backdate
+from tests.world import World, die_in_a_tick, open_world, packed_ref, succeeded
+
+
+@pytest.fixture
+def bucket(moto: S3Server, new_bucket: Callable[[S3Server], str]) -> str:
+    return new_bucket(moto)
+
+
+@pytest.fixture
+def world(moto: S3Server, bucket: str, tmp_path: Path) -> Iterator[World]:
+    with open_world(moto, f"s3://{bucket}/in/", tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def put(moto: S3Server, bucket: str) -> Callable[..., None]:
+    client = moto.client()
+
+    def put_each(*names: str, body: str = "") -> None:
+        for name in names:
+            client.put_object(Bucket=bucket, Key=f"in/{name}", Body=(body or name).encode())
+
+    return put_each
+
+
+def keys(*names: str) -> list[str]:
+    return [f"in/{name}" for name in names]
+
+
+def test_new_overwritten_deleted(world: World, moto: S3Server, bucket: str, put: Any) -> None:
+    """A new and an overwritten file are handed over, a deleted one is not missed."""
+    put("a", "b", "c")
+    world.tick()
+    moto.client().delete_object(Bucket=bucket, Key="in/a")
+    put("b", body="another")
+    put("d")
+    assert succeeded(world.tick())
+    assert world.batches() == [(1, keys("a", "b", "c")), (1, keys("b", "d"))]
+    assert world.tick().status == TickStatus.SKIPPED
+
+
+def test_file_that_appears_late(world: World, bucket: str, put: Any) -> None:
+    """A file whose LastModified lies 30 minutes in the past, behind newer ones, is not lost."""
+    put("newer-1", "newer-2")
+    world.tick()
+    put("late")
+    backdate(bucket, "in/late", datetime.now(timezone.utc) - timedelta(minutes=30))
+    world.tick()
+    assert world.batches()[1:] == [(1, keys("late"))]
+
+
+def test_runs_read_their_files(world: World, put: Any) -> None:
+    """The run that a tick requests reads the files of its batch, and carries its tags."""
+    put("a", "b")
+    world.tick()
+    [run] = world.instance.get_runs()
+    assert run.status == DagsterRunStatus.SUCCESS
+    said = [record.user_message for record in world.instance.all_logs(run.run_id)]
+    assert "read {'in/a': 1, 'in/b': 1}" in said
+    tags = {name: run.tags[f"dagster_s3inc/{name}"] for name in ("generation", "files", "bytes")}
+    assert tags == {"generation": "1", "files": "2", "bytes": "2"}
+    assert run.tags["dagster_s3inc/source"].startswith("s3://bucket-")
+    assert run.tags["dagster/run_key"] == f"1:{run.tags['dagster_s3inc/batch_id']}"
+
+
+def test_idle_tick_tells_what_it_saw(world: World, put: Any) -> None:
+    """A tick with nothing new says so with numbers."""
+    put("a", "b")
+    world.tick()
+    reason = world.tick().skip_reason
+    assert "Nothing new in generation 1: looked at 2 objects (2 bytes)" in reason
+    assert "the newest is in/b of 20" in reason
+
+
+def test_tick_that_could_not_look_fails(
+    world: World, moto: S3Server, bucket: str, put: Any
+) -> None:
+    """A tick that could not list fails with the reason, and the cursor stays."""
+    put("a")
+    world.tick()
+    cursor = world.cursor
+    client = moto.client()
+    client.delete_object(Bucket=bucket, Key="in/a")
+    client.delete_bucket(Bucket=bucket)
+    tick = world.tick()
+    assert tick.status == TickStatus.FAILURE
+    assert "The bucket does not exist" in str(tick.error)
+    assert world.cursor == cursor
+
+
+@pytest.mark.parametrize(
+    ("cursor", "says"),
+    [
+        ("landing/2026/x.csv", "it is no JSON"),
+        ('{"version":9}', "is of version 9"),
+        ('{"version":1,"generation":0}', "its generation is 0"),
+    ],
+)
+def test_unreadable_cursor_is_left_until_a_reset(
+    world: World, put: Any, cursor: str, says: str
+) -> None:
+    """A cursor that cannot be read fails the tick, which names the reset job; that mends it."""
+    put("a")
+    world.tick()
+    world.set_cursor(cursor)
+    tick = world.tick()
+    assert tick.status == TickStatus.FAILURE
+    assert says in str(tick.error)
+    assert "launch the sensor's reset job" in str(tick.error)
+    assert world.cursor == cursor
+    assert world.launch("reset_landing").status == DagsterRunStatus.SUCCESS
+    world.tick()
+    assert world.handed_over(generation=2) == {"in/a": 1}
+
+
+@pytest.mark.parametrize("point", ["RUN_IDS_RESERVED", "RUN_CREATED", "RUN_LAUNCHED"])
+def test_killed_daemon_loses_and_repeats_nothing(world: World, put: Any, point: str) -> None:
+    """A daemon killed while it submits runs: the next one completes the tick, each file once."""
+    put(*"abcdefghijkl")
+    spawn = multiprocessing.get_context("spawn")
+    arguments = (packed_ref(world.instance), point, signal.SIGKILL)
+    process = spawn.Process(target=die_in_a_tick, args=arguments)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert not world.cursor
+    put("m")
+    for _ in range(3):
+        world.tick()
+    assert world.handed_over() == dict.fromkeys(keys(*"abcdefghijklm"), 1)
+    assert [len(batch) for _, batch in world.batches()] == [5, 5, 2, 1]
+
+
+def test_thousand_objects_in_ten_runs(moto: S3Server, bucket: str, tmp_path: Path) -> None:
+    """1,000 objects in batches of 100: ten runs, each file in exactly one."""
+    client = moto.client()
+    names = [f"in/{number:04}" for number in range(1000)]
+    for name in names:
+        client.put_object(Bucket=bucket, Key=name, Body=b"x")
+    with open_world(moto, f"s3://{bucket}/in/", tmp_path, max_files=100) as world:
+        assert succeeded(world.tick())
+        assert [len(batch) for _, batch in world.batches()] == [100] * 10
+        assert [key for _, batch in world.batches() for key in batch] == names
+        assert all(run.status == DagsterRunStatus.SUCCESS for run in world.instance.get_runs())
+        assert world.tick().status == TickStatus.SKIPPED
+
+
+def test_backlog_goes_out_tick_by_tick(
+    moto: S3Server, bucket: str, put: Any, tmp_path: Path
+) -> None:
+    """What a tick may not hand over waits for the next, in order, and the tick says how much."""
+    put(*"abcdefg")
+    uri = f"s3://{bucket}/in/"
+    with open_world(moto, uri, tmp_path, max_files=2, max_batches=2) as world:
+        world.tick()
+        assert world.batches() == [(1, keys("a", "b")), (1, keys("c", "d"))]
+        world.tick()
+        assert world.batches()[2:] == [(1, keys("e", "f")), (1, keys("g"))]
+
+
+def test_reset_during_a_slow_tick(world: World, put: Any) -> None:
+    """A reset while a tick runs is not overwritten by it: the next tick reprocesses all."""
+    put("a", "b")
+    world.tick()
+    put("c")
+    world.hold.touch()
+    ticking = threading.Thread(target=world.tick)
+    ticking.start()
+    try:
+        _wait_for(world.hold.with_suffix(".held").exists)
+        run = world.launch("reset_landing")
+        assert run.status == DagsterRunStatus.SUCCESS
+    finally:
+        world.hold.unlink()
+        ticking.join(60)
+    assert decode_checkpoint(world.cursor or "").generation == 1
+    assert world.handed_over() == dict.fromkeys(keys("a", "b", "c"), 1)
+    world.tick()
+    assert world.handed_over(generation=2) == dict.fromkeys(keys("a", "b", "c"), 1)
+    assert world.tick().status == TickStatus.SKIPPED
+
+
+@pytest.mark.parametrize("cleared", ["", None])
+def test_cursor_cleared_by_hand(world: World, put: Any, cleared: str | None) -> None:
+    """Clearing the cursor on the sensor's page reprocesses everything, in a new generation."""
+    put("a", "b")
+    world.tick()
+    world.set_cursor(cleared)
+    world.tick()
+    assert world.batches() == [(1, keys("a", "b")), (2, keys("a", "b"))]
+    assert world.tick().status == TickStatus.SKIPPED
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,199 @@
+"""A Dagster deployment in small: an instance on disk, a code server, daemon iterations."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
+from dagster._core.test_utils import create_test_daemon_workspace_context
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import PythonFileTarget
+from dagster._daemon.sensor import execute_sensor_iteration
+from dagster._serdes import deserialize_value, serialize_value
+from dagster._core.instance.ref import InstanceRef
+
+from dagster_s3inc.batch import FILES_TAG, GENERATION_TAG
+from tests.servers import S3Server
+
+LAUNCH = """
+mutation ($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+
+EXECUTE_RUNS = {
+    "run_launcher": {
+        "module": "dagster._core.launcher.sync_in_memory_run_launcher",
+        "class": "SyncInMemoryRunLauncher",
+    },
+    # A run is launched when it is submitted, in this process, so that a tick ends with its runs.
+    "run_coordinator": {
+        "module": "dagster._core.run_coordinator",
+        "class": "DefaultRunCoordinator",
+    },
+    "telemetry": {"enabled": False},
+}
+
+
+class World:
+    """What a test does to a deployment, and sees of it."""
+
+    def __init__(
+        self, instance: dg.DagsterInstance, workspace: WorkspaceProcessContext, hold: Path
+    ):
+        self.instance = instance
+        self.workspace = workspace
+        self.hold = hold
+
+    def tick(self, **crash: Any) -> InstigatorTick:
+        """One daemon iteration; returns the sensor's tick."""
+        iterate(self.workspace, **crash)
+        return self.ticks()[0]
+
+    def ticks(self) -> list[InstigatorTick]:
+        """The sensor's ticks, newest first."""
+        [state] = self._states()
+        return list(self.instance.get_ticks(state.instigator_origin_id, state.selector_id))
+
+    @property
+    def cursor(self) -> str | None:
+        [state] = self._states()
+        return state.instigator_data.cursor
+
+    def set_cursor(self, cursor: str | None) -> None:
+        """What the sensor's page does when a person edits the cursor."""
+        [state] = self._states()
+        data = state.instigator_data._replace(cursor=cursor)
+        self.instance.update_instigator_state(state.with_data(data))
+
+    def batches(self) -> list[tuple[int, list[str]]]:
+        """(generation, keys) of each run of the sensor, oldest first."""
+        runs = self.instance.get_runs(dg.RunsFilter(job_name="ingest"))
+        found = []
+        for run in reversed(runs):
+            config = run.run_config["resources"]["batch"]["config"]
+            keys = [file["key"] for file in config["files"]]
+            assert run.tags[FILES_TAG] == str(len(keys))
+            found.append((int(run.tags[GENERATION_TAG]), keys))
+        return found
+
+    def handed_over(self, generation: int = 1) -> Counter[str]:
+        """How often each key was handed over in a generation."""
+        return Counter(
+            key for number, keys in self.batches() if number == generation for key in keys
+        )
+
+    def launch(self, job_name: str, run_config: Mapping[str, Any] | None = None) -> Any:
+        """What the Launchpad does; returns the finished run, or the refusal's text."""
+        from dagster_graphql.test.utils import execute_dagster_graphql
+
+        request = self.workspace.create_request_context()
+        [location] = request.code_location_names
+        selector = {
+            "repositoryLocationName": location,
+            "repositoryName": "__repository__",
+            "jobName": job_name,
+        }
+        params = {"selector": selector, "runConfigData": json.dumps(run_config or {})}
+        outcome = execute_dagster_graphql(request, LAUNCH, {"params": params}).data["launchRun"]
+        if outcome["__typename"] != "LaunchRunSuccess":
+            return " ".join(each["message"] for each in outcome.get("errors", [outcome]))
+        return self.instance.get_run_by_id(outcome["run"]["runId"])
+
+    def errors_of(self, run: dg.DagsterRun) -> str:
+        """All that a failed run says."""
+        records = self.instance.all_logs(run.run_id)
+        return "\n".join(
+            str(event.dagster_event.event_specific_data.error)
+            for event in records
+            if event.is_dagster_event and event.dagster_event.is_failure
+        )
+
+    def _states(self) -> list[Any]:
+        states = self.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+        return [state for state in states if state.instigator_name == "landing"]
+
+
+def iterate(workspace: WorkspaceProcessContext, **crash: Any) -> None:
+    """Lets the daemon look at its sensors once; `crash` names where it dies of which signal."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Each iteration is a tick: the least interval that Dagster knows is a second.
+        patch.setattr("dagster._daemon.sensor.is_under_min_interval", lambda *_: False)
+        list(
+            execute_sensor_iteration(
+                workspace,
+                logging.getLogger("dagster.daemon"),
+                threadpool_executor=None,
+                submit_threadpool_executor=None,
+                debug_crash_flags={"landing": crash} if crash else None,
+            )
+        )
+
+
+@contextmanager
+def open_workspace(instance: dg.DagsterInstance) -> Iterator[WorkspaceProcessContext]:
+    """A workspace with the tests' code location, in a code server of its own."""
+    target = PythonFileTarget(
+        python_file=str(Path(__file__).with_name("location.py")),
+        attribute=None,
+        working_directory=str(Path(__file__).parent.parent),
+        location_name="tests",
+    )
+    with create_test_daemon_workspace_context(target, instance) as workspace:
+        yield workspace
+
+
+@contextmanager
+def open_world(
+    server: S3Server, uri: str, folder: Path, *, max_files: int = 5, max_batches: int = 20
+) -> Iterator[World]:
+    """Starts a deployment whose sensor scans `uri`; ends its processes."""
+    hold = folder / "hold"
+    settings = {
+        **server.environment,
+        "TEST_URI": uri,
+        "TEST_MAX_FILES": str(max_files),
+        "TEST_MAX_BATCHES": str(max_batches),
+        "TEST_HOLD_FILE": str(hold),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        with (
+            dg.instance_for_test(overrides=EXECUTE_RUNS, temp_dir=str(folder)) as instance,
+            open_workspace(instance) as workspace,
+        ):
+            yield World(instance, workspace, hold)
+
+
+def die_in_a_tick(instance_ref: str, point: str, signal: int) -> None:
+    """Runs in a process of its own: a daemon that is killed at a point of its tick."""
+    ref = deserialize_value(instance_ref, InstanceRef)
+    with dg.DagsterInstance.from_ref(ref) as instance, open_workspace(instance) as workspace:
+        iterate(workspace, **{point: signal})
+    os._exit(0)
+
+
+def packed_ref(instance: dg.DagsterInstance) -> str:
+    """The instance's address, for another process."""
+    return serialize_value(instance.get_ref())
+
+
+def succeeded(tick: InstigatorTick) -> bool:
+    """Whether a tick requested runs and ended well."""
+    return tick.status == TickStatus.SUCCESS
