@@ -108,10 +108,12 @@ def seaweedfs_server(folder: Path) -> Iterator[S3Server]:
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         "-master.volumeSizeLimitMB=64",
-        "-volume.max=100",
+        # Each bucket takes some of these, and each test a bucket.
+        "-volume.max=5000",
         "-filer",
         "-s3",
         f"-s3.config={config}",
+        "-s3.autoCreateBucket=false",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         *(f"-{name}={port}" for name, port in zip(names, ports, strict=True)),

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import pytest
+
+from dagster_s3inc.core.checkpoint import Checkpoint, encode_checkpoint
+from dagster_s3inc.core.objects import Position
+from dagster_s3inc.errors import CheckpointFormatError
+from dagster_s3inc.processor.legacy import decode_any_checkpoint
+
+MOMENT = datetime(2024, 5, 6, 7, 8, 9, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize("seconds", ["1714979289", "1714979289.0"])
+def test_old_format_becomes_a_floor(seconds: str) -> None:
+    """The last object of the old form is the floor of a first generation."""
+    old = f'{{"Key": "in/x", "LastModified": {seconds}, "last_ingestion_run": "2024-05-06"}}'
+    assert decode_any_checkpoint(old) == Checkpoint(floor=Position(MOMENT, "in/x"))
+
+
+def test_own_format_is_read_as_ever() -> None:
+    """A checkpoint of this package is read as such."""
+    checkpoint = Checkpoint(generation=3, floor=Position(MOMENT, "k"), recent=frozenset({1, 2}))
+    assert decode_any_checkpoint(encode_checkpoint(checkpoint)) == checkpoint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"Key": 1, "LastModified": 1}',
+        '{"Key": "a"}',
+        '{"Key":"a","LastModified":"x"}',
+    ],
+)
+def test_neither_is_refused(text: str) -> None:
+    """What is of neither form is refused, and not taken for a first start."""
+    with pytest.raises(CheckpointFormatError, match="cannot be read"):
+        decode_any_checkpoint(text)

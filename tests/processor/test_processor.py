@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dagster_s3inc import ObjectFilter, S3IncrementalProcessor
+from dagster_s3inc.core.checkpoint import decode_checkpoint
+from dagster_s3inc.errors import (
+    BucketNotFoundError,
+    CheckpointConflictError,
+    CheckpointFormatError,
+    ConfigurationError,
+    S3IncError,
+)
+from tests.servers import S3Server, backdate
+
+
+@pytest.fixture(params=["s3", "file"])
+def checkpoint_path(request: pytest.FixtureRequest, bucket: str, tmp_path: Path) -> str:
+    """A place for a checkpoint, of either kind."""
+    return f"s3://{bucket}/state/cp.json" if request.param == "s3" else str(tmp_path / "a/cp.json")
+
+
+@pytest.fixture
+def make(client: Any, bucket: str, checkpoint_path: str) -> Callable[..., S3IncrementalProcessor]:
+    def make_one(**options: Any) -> S3IncrementalProcessor:
+        uri = f"s3://{bucket}/in/"
+        return S3IncrementalProcessor(uri, checkpoint_path, client=client, **options)
+
+    return make_one
+
+
+@pytest.fixture
+def put(client: Any, bucket: str) -> Callable[..., None]:
+    def put_each(*names: str, **options: Any) -> None:
+        for name in names:
+            client.put_object(Bucket=bucket, Key=f"in/{name}", Body=name.encode(), **options)
+
+    return put_each
+
+
+@pytest.fixture
+def uris(bucket: str) -> Callable[..., list[str]]:
+    return lambda *names: [f"s3://{bucket}/in/{name}" for name in names]
+
+
+def test_uncommitted_files_come_again(make: Any, put: Any, uris: Any) -> None:
+    """Without a commit the same files come again, in this processor and in the next."""
+    put("a", "b")
+    processor = make()
+    assert processor.get_new_files() == uris("a", "b")
+    assert processor.get_new_files() == uris("a", "b")
+    assert make().get_new_files() == uris("a", "b")
+
+
+def test_committed_files_do_not_come_again(make: Any, put: Any, uris: Any) -> None:
+    """After a commit only new and modified files come, in this processor and in the next."""
+    put("a", "b")
+    processor = make()
+    processor.get_new_files()
+    processor.commit_checkpoint()
+    put("c")
+    assert processor.get_new_files() == uris("c")
+    assert make().get_new_files() == uris("c")
+
+
+def test_batch_size_bounds_a_batch(make: Any, put: Any, uris: Any) -> None:
+    """At most batch_size files come at a time, five unless told."""
+    put(*"abcdefg")
+    assert make().get_new_files() == uris(*"abcde")
+    assert make().get_new_files(batch_size=1) == uris("a")
+    assert make().get_new_files(batch_size=100) == uris(*"abcdefg")
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, True, None])
+def test_bad_batch_size_is_refused(make: Any, size: Any) -> None:
+    """A batch size that is no whole number of at least 1 is refused by name."""
+    with pytest.raises(ConfigurationError, match="batch_size must be"):
+        make().get_new_files(batch_size=size)
+
+
+def test_second_processor_gets_the_conflict(make: Any, put: Any, uris: Any) -> None:
+    """Of two processors with the same files, the second commit fails and nothing is lost."""
+    put("a", "b")
+    first, second = make(), make()
+    first.get_new_files(batch_size=1)
+    second.get_new_files(batch_size=2)
+    first.commit_checkpoint()
+    with pytest.raises(CheckpointConflictError, match="written by someone else"):
+        second.commit_checkpoint()
+    assert second.get_new_files() == uris("b")
+    second.commit_checkpoint()
+    with pytest.raises(CheckpointConflictError):
+        _commit_stale(make, first, put)
+
+
+def _commit_stale(make: Any, stale: S3IncrementalProcessor, put: Any) -> None:
+    put("c")
+    stale.get_new_files()
+    other = make()
+    other.get_new_files()
+    other.commit_checkpoint()
+    stale.commit_checkpoint()
+
+
+def test_reset_reprocesses_everything(make: Any, put: Any, uris: Any) -> None:
+    """After a reset every file comes again, in a new generation."""
+    put("a", "b")
+    processor = make()
+    processor.get_new_files()
+    processor.commit_checkpoint()
+    processor.reset_checkpoint()
+    assert processor.get_new_files() == uris("a", "b")
+
+
+def test_commit_after_reset_brings_nothing_back(make: Any, put: Any, uris: Any) -> None:
+    """What was pending at a reset cannot be committed, here or by another processor."""
+    put("a")
+    here, there = make(), make()
+    here.get_new_files()
+    there.get_new_files()
+    here.reset_checkpoint()
+    here.commit_checkpoint()
+    with pytest.raises(CheckpointConflictError):
+        there.commit_checkpoint()
+    assert here.get_new_files() == uris("a")
+
+
+def test_commit_without_files_changes_nothing(
+    make: Any, put: Any, uris: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A commit with nothing pending, or a second one, does nothing but log so."""
+    put("a")
+    processor = make()
+    processor.commit_checkpoint()
+    assert "nothing to commit" in caplog.text
+    assert processor.get_new_files() == uris("a")
+    processor.commit_checkpoint()
+    processor.commit_checkpoint()
+    assert processor.get_new_files() == []
+
+
+def test_corrupt_checkpoint_is_left_until_a_reset(
+    make: Any, put: Any, uris: Any, client: Any, bucket: str, checkpoint_path: str
+) -> None:
+    """A checkpoint that cannot be read is an error that says how to start over; a reset mends it."""
+    put("a")
+    if checkpoint_path.startswith("s3://"):
+        client.put_object(Bucket=bucket, Key="state/cp.json", Body=b"\xff{")
+    else:
+        Path(checkpoint_path).parent.mkdir()
+        Path(checkpoint_path).write_bytes(b"\xff{")
+    with pytest.raises(CheckpointFormatError, match=r"it is no JSON.*call reset_checkpoint\(\)"):
+        make().get_new_files()
+    make().reset_checkpoint()
+    assert make().get_new_files() == uris("a")
+
+
+def test_old_format_is_read(client: Any, bucket: str, tmp_path: Path, put: Any, uris: Any) -> None:
+    """The checkpoint of the package before is read: what it has passed does not come again."""
+    put("a", "b", "c")
+    [_, second, _] = client.list_objects_v2(Bucket=bucket, Prefix="in/")["Contents"]
+    path = tmp_path / "cp.json"
+    old = {
+        "Key": "in/b",
+        "LastModified": second["LastModified"].timestamp(),
+        "last_ingestion_run": "x",
+    }
+    path.write_text(json.dumps(old))
+    processor = S3IncrementalProcessor(f"s3://{bucket}/in/", path, client=client)
+    assert processor.get_new_files() == uris("c")
+    processor.commit_checkpoint()
+    assert decode_checkpoint(path.read_text()).floor.key == "in/b"
+
+
+def test_own_checkpoint_is_no_data(
+    client: Any, bucket: str, put: Any, uris: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A checkpoint inside the prefix is never handed over, and the log says where it lies."""
+    put("a")
+    inside = f"s3://{bucket}/in/cp.json"
+    processor = S3IncrementalProcessor(f"s3://{bucket}/in/", inside, client=client)
+    assert f"The checkpoint {inside} lies inside the scanned prefix" in caplog.text
+    for expected in (uris("a"), [], []):
+        assert processor.get_new_files() == expected
+        processor.commit_checkpoint()
+
+
+def test_storage_class_filter(
+    moto: S3Server, new_bucket: Callable[[S3Server], str], tmp_path: Path
+) -> None:
+    """Only the storage class asked for comes; None leaves it to the object filter."""
+    bucket, client = new_bucket(moto), moto.client()
+    for key, storage_class in (("a", "STANDARD"), ("b", "GLACIER"), ("c", "STANDARD_IA")):
+        client.put_object(Bucket=bucket, Key=key, Body=b"", StorageClass=storage_class)
+
+    def found(objects: ObjectFilter | None = None, **options: Any) -> list[str]:
+        path = tmp_path / "cp.json"
+        processor = S3IncrementalProcessor(f"s3://{bucket}", path, client=client, objects=objects)
+        return [uri[-1] for uri in processor.get_new_files(**options)]
+
+    assert found() == ["a"]
+    assert found(storage_class="GLACIER") == ["b"]
+    assert found(storage_class=None) == ["a", "c"]
+    assert found(ObjectFilter(storage_classes=["GLACIER"]), storage_class=None) == ["b"]
+    with pytest.raises(
+        ConfigurationError, match="contradicts objects, which lets through only GLACIER"
+    ):
+        found(ObjectFilter(storage_classes=["GLACIER"]))
+
+
+def test_lookback_is_honoured(
+    moto: S3Server, new_bucket: Callable[[S3Server], str], tmp_path: Path
+) -> None:
+    """A file that appears late is found within the lookback, and not beyond."""
+    bucket, client = new_bucket(moto), moto.client()
+    now = datetime.now(timezone.utc)
+
+    def put_back(key: str, minutes: int) -> None:
+        client.put_object(Bucket=bucket, Key=key, Body=b"")
+        backdate(bucket, key, now - timedelta(minutes=minutes))
+
+    def found(lookback: timedelta) -> list[str]:
+        path = tmp_path / f"{lookback.seconds}.json"
+        uri = f"s3://{bucket}"
+        processor = S3IncrementalProcessor(uri, path, client=client, lookback=lookback)
+        files = processor.get_new_files()
+        processor.commit_checkpoint()
+        return files
+
+    put_back("first", 20)
+    hour, minutes = timedelta(hours=1), timedelta(minutes=5)
+    assert found(hour) == found(minutes) == [f"s3://{bucket}/first"]
+    put_back("late", 30)
+    assert found(hour) == [f"s3://{bucket}/late"]
+    assert found(minutes) == []
+
+
+def test_missing_bucket_is_no_empty_batch(client: Any, tmp_path: Path) -> None:
+    """A bucket that does not exist is an error, and not an empty list."""
+    with pytest.raises(BucketNotFoundError, match="no-such-bucket-here"):
+        S3IncrementalProcessor(
+            "s3://no-such-bucket-here", tmp_path / "c", client=client
+        ).get_new_files()
+
+
+def test_missing_checkpoint_bucket_is_an_error(client: Any, bucket: str) -> None:
+    """A checkpoint in a bucket that does not exist is an error, and not a first start."""
+    processor = S3IncrementalProcessor(
+        f"s3://{bucket}", "s3://no-such-bucket-here/cp", client=client
+    )
+    with pytest.raises(S3IncError, match="no-such-bucket-here"):
+        processor.get_new_files()
+
+
+@pytest.mark.parametrize(
+    ("path", "checkpoint", "says"),
+    [
+        ("/data/in", "cp.json", "'/data/in' is not an S3 URI"),
+        ("s3://bucket/in", "s3://bucket", "names no object"),
+        ("s3://bucket/in", "s3://bucket/state/", "names no object"),
+        ("s3://bucket/in", "", "names no file"),
+        ("s3://bucket/in", ".", "names no file"),
+    ],
+)
+def test_bad_paths_are_refused(path: str, checkpoint: str, says: str) -> None:
+    """A path or checkpoint path that can be none is refused at construction."""
+    with pytest.raises(ConfigurationError, match=says):
+        S3IncrementalProcessor(path, checkpoint)
+
+
+def test_it_logs_and_does_not_print(
+    make: Any, put: Any, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What happens goes to the logger `dagster_s3inc`, and nothing to the terminal."""
+    put("a")
+    with caplog.at_level(logging.INFO, logger="dagster_s3inc"):
+        processor = make()
+        processor.get_new_files()
+        processor.commit_checkpoint()
+        processor.reset_checkpoint()
+    assert "1 new files in this batch, 0 more waiting, 1 objects listed" in caplog.text
+    assert "checkpoint committed" in caplog.text
+    assert "generation 2 begins" in caplog.text
+    assert capsys.readouterr() == ("", "")

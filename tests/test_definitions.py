@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster_aws.s3 import S3Resource
+
+from dagster_s3inc import BatchPolicy, S3Batch, build_s3_incremental_definitions
+from dagster_s3inc.errors import ConfigurationError
+
+
+@dg.asset
+def orders(batch: S3Batch) -> None:
+    """An asset that reads a batch."""
+
+
+def build(name: str = "landing", **options: Any) -> dg.Definitions:
+    return build_s3_incremental_definitions(
+        name=name, uri=f"s3://bucket/{name}/", target=orders, **options
+    )
+
+
+def test_one_call_gives_all_that_is_needed() -> None:
+    """Sensor, reset job and both resources, loadable beside the user's assets."""
+    definitions = dg.Definitions.merge(build(), dg.Definitions(assets=[orders]))
+    dg.Definitions.validate_loadable(definitions)
+    assert definitions.resolve_sensor_def("landing")
+    assert definitions.resolve_job_def("reset_landing")
+    assert set(definitions.resources or ()) == {"s3", "batch"}
+
+
+def test_assets_may_come_along() -> None:
+    """Assets that are given are in the definitions."""
+    dg.Definitions.validate_loadable(build(assets=[orders]))
+
+
+def test_several_prefixes_merge() -> None:
+    """Two prefixes in one project share the resources and merge."""
+    both = dg.Definitions.merge(build("one"), build("two", assets=[orders]))
+    dg.Definitions.validate_loadable(both)
+    assert {each.name for each in both.sensors or ()} == {"one", "two"}
+
+
+def test_options_reach_their_places() -> None:
+    """Resource keys, the reset job's name and the sensor's options are honoured."""
+    mine = S3Resource(region_name="eu-west-1")
+    definitions = build(
+        s3=mine,
+        s3_resource_key="lake",
+        batch_resource_key="landed",
+        reset_job_name="again",
+        minimum_interval_seconds=7,
+        batch=BatchPolicy(max_files=3),
+    )
+    assert (definitions.resources or {})["lake"] is mine
+    assert set(definitions.resources or ()) == {"lake", "landed"}
+    [job] = definitions.jobs or ()
+    assert getattr(job, "name", None) == "again"
+    [sensor] = definitions.sensors or ()
+    assert getattr(sensor, "minimum_interval_seconds", None) == 7
+    assert "s3" not in (build(s3=None).resources or {})
+
+
+def test_wrong_options_are_refused() -> None:
+    """What the sensor's factory refuses is refused here."""
+    with pytest.raises(ConfigurationError, match="is not an S3 URI"):
+        build_s3_incremental_definitions(name="x", uri="bucket", target=orders)
+    with pytest.raises(TypeError, match="no_such_option"):
+        build(no_such_option=1)

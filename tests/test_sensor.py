@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from hashlib import md5
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from dagster_s3inc import BatchPolicy, ObjectFilter, build_s3_incremental_sensor
+from dagster_s3inc.core.checkpoint import decode_checkpoint
+from dagster_s3inc.errors import ConfigurationError
+from tests.servers import S3Server, backdate
+
+
+@dg.op
+def nothing() -> None:
+    """Does nothing."""
+
+
+@dg.job
+def ingest() -> None:
+    nothing()
+
+
+@dg.job
+def archive() -> None:
+    nothing()
+
+
+@pytest.fixture
+def bucket(moto: S3Server, new_bucket: Callable[[S3Server], str]) -> str:
+    return new_bucket(moto)
+
+
+@pytest.fixture
+def put(moto: S3Server, bucket: str) -> Callable[..., None]:
+    client = moto.client()
+
+    def put_each(*keys: str, size: int = 1, **options: Any) -> None:
+        for key in keys:
+            client.put_object(Bucket=bucket, Key=key, Body=b"x" * size, **options)
+
+    return put_each
+
+
+@pytest.fixture
+def evaluate(moto: S3Server, bucket: str) -> Callable[..., Any]:
+    """Evaluates a sensor once on `s3://BUCKET/in/`, as Dagster's testing guide does."""
+
+    def evaluate_once(cursor: str | None = None, **options: Any) -> Any:
+        options = {"job": ingest, **options} if not _has_target(options) else options
+        sensor = build_s3_incremental_sensor(name="landing", uri=f"s3://{bucket}/in/", **options)
+        key = options.get("s3_resource_key", "s3")
+        context = dg.build_sensor_context(cursor=cursor, resources={key: moto.resource()})
+        return sensor(context)
+
+    return evaluate_once
+
+
+def _has_target(options: dict[str, Any]) -> bool:
+    return bool({"target", "job", "jobs", "job_name", "asset_selection"} & set(options))
+
+
+def keys_of(result: Any) -> list[list[str]]:
+    """The keys in each run request."""
+    configs = [request.run_config["resources"] for request in result.run_requests or ()]
+    return [[file["key"] for file in one["batch"]["config"]["files"]] for one in configs]
+
+
+def test_run_request_tells_the_batch(evaluate: Any, put: Any, bucket: str) -> None:
+    """A run request carries the batch in its config, and what it is in its tags and key."""
+    put("in/a", "in/b", size=7)
+    result = evaluate(run_tags={"team": "data"})
+    [request] = result.run_requests
+    config = request.run_config["resources"]["batch"]["config"]
+    first = config["files"][0]
+    assert datetime.fromisoformat(first.pop("last_modified").replace("Z", "+00:00"))
+    assert first == {
+        "key": "in/a",
+        "size": 7,
+        "etag": md5(b"x" * 7).hexdigest(),  # noqa: S324 # the ETag of S3
+        "storage_class": "STANDARD",
+    }
+    assert config["bucket"] == bucket
+    assert request.run_key == f"1:{config['batch_id']}"
+    assert request.tags == {
+        "team": "data",
+        "dagster_s3inc/source": f"s3://{bucket}/in/",
+        "dagster_s3inc/generation": "1",
+        "dagster_s3inc/batch_id": config["batch_id"],
+        "dagster_s3inc/files": "2",
+        "dagster_s3inc/bytes": "14",
+    }
+
+
+def test_cursor_is_the_checkpoint(evaluate: Any, put: Any) -> None:
+    """The cursor is a serialized checkpoint; the next evaluation goes on from it."""
+    put("in/a")
+    first = evaluate()
+    assert len(decode_checkpoint(first.cursor).recent) == 1
+    put("in/b")
+    assert keys_of(evaluate(first.cursor)) == [["in/b"]]
+    assert keys_of(evaluate()) == [["in/a", "in/b"]]
+
+
+def test_evaluation_has_no_side_effects(evaluate: Any, put: Any) -> None:
+    """The same cursor gives the same requests: the page's dry run is harmless."""
+    put("in/a", "in/b", "in/c")
+    policy = BatchPolicy(max_files=2)
+    first, second = evaluate(batch=policy), evaluate(batch=policy)
+    assert [each.run_key for each in first.run_requests] == [
+        each.run_key for each in second.run_requests
+    ]
+    assert first.cursor == second.cursor
+
+
+def test_batch_policy_and_tick_limit(evaluate: Any, put: Any) -> None:
+    """Batches keep to the policy, and a tick to its number of batches."""
+    put("in/a", "in/b", "in/c", size=10)
+    assert keys_of(evaluate(batch=BatchPolicy(max_bytes=20))) == [["in/a", "in/b"], ["in/c"]]
+    one = evaluate(batch=BatchPolicy(max_files=1), max_batches_per_tick=2)
+    assert keys_of(one) == [["in/a"], ["in/b"]]
+
+
+def test_filter_is_honoured(evaluate: Any, put: Any) -> None:
+    """What the filter leaves out is not handed over, and the tick says how much it was."""
+    put("in/a.csv", "in/a.tmp", "in/2026/b.csv", "in/folder/")
+    put("in/cold.csv", StorageClass="GLACIER")
+    result = evaluate(objects=ObjectFilter(include="**/*.csv"))
+    [found] = keys_of(result)
+    assert sorted(found) == ["in/2026/b.csv", "in/a.csv"]
+    idle = evaluate(result.cursor, objects=ObjectFilter(include="**/*.csv"))
+    assert "the filter leaves out 3 of the recent ones" in idle.skip_reason.skip_message
+
+
+def test_only_what_can_match_is_listed(evaluate: Any, put: Any) -> None:
+    """The literal start of the include patterns narrows the listing itself."""
+    put("in/2025/a.csv", "in/2026/b.csv", "in/2026/c.csv")
+    first = evaluate(objects=ObjectFilter(include="2026/*.csv"))
+    idle = evaluate(first.cursor, objects=ObjectFilter(include="2026/*.csv"))
+    assert "looked at 2 objects" in idle.skip_reason.skip_message
+
+
+def test_start_from_now(evaluate: Any, put: Any, bucket: str) -> None:
+    """From now on: what is there is passed by; what appears later comes, even if dated back."""
+    put("in/old", "in/older")
+    backdate(bucket, "in/older", datetime.now(timezone.utc) - timedelta(days=9))
+    first = evaluate(start_from="now")
+    assert keys_of(first) == []
+    put("in/new", "in/late")
+    backdate(bucket, "in/late", datetime.now(timezone.utc) - timedelta(minutes=30))
+    assert keys_of(evaluate(first.cursor, start_from="now")) == [["in/late", "in/new"]]
+
+
+def test_start_from_now_in_an_empty_prefix(evaluate: Any, put: Any) -> None:
+    """From now on, and nothing there yet: the first file to come is handed over."""
+    first = evaluate(start_from="now")
+    put("in/first")
+    assert keys_of(evaluate(first.cursor, start_from="now")) == [["in/first"]]
+
+
+def test_start_from_a_moment(evaluate: Any, put: Any, bucket: str) -> None:
+    """From a moment: what was modified before it never counts."""
+    put("in/old", "in/new")
+    backdate(bucket, "in/old", datetime(2026, 1, 1, tzinfo=timezone.utc))
+    moment = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    assert keys_of(evaluate(start_from=moment)) == [["in/new"]]
+
+
+def test_lookback_is_honoured(evaluate: Any, put: Any, bucket: str) -> None:
+    """What appears later than the lookback allows is not looked for."""
+    put("in/first")
+    backdate(bucket, "in/first", datetime.now(timezone.utc) - timedelta(minutes=20))
+    options: dict[str, Any] = {"lookback": timedelta(minutes=5)}
+    first = evaluate(**options)
+    put("in/late")
+    backdate(bucket, "in/late", datetime.now(timezone.utc) - timedelta(minutes=30))
+    assert keys_of(evaluate(first.cursor, **options)) == []
+
+
+def test_several_jobs_each_get_every_batch(evaluate: Any, put: Any) -> None:
+    """With several jobs, each batch is requested once for every job, under keys that differ."""
+    put("in/a")
+    requests = evaluate(jobs=[ingest, archive]).run_requests
+    assert [each.job_name for each in requests] == ["ingest", "archive"]
+    assert [each.run_key.split(":")[2] for each in requests] == ["ingest", "archive"]
+
+
+def test_resource_keys_are_honoured(evaluate: Any, put: Any) -> None:
+    """The S3 resource is found, and the batch put, under the keys that are named."""
+    put("in/a")
+    result = evaluate(s3_resource_key="lake", batch_resource_key="landed")
+    assert list(result.run_requests[0].run_config["resources"]) == ["landed"]
+
+
+def test_plain_client_is_an_s3_resource(moto: S3Server, bucket: str, put: Any) -> None:
+    """The S3 resource may be a boto3 client itself; anything else is refused by name."""
+    put("in/a")
+    sensor = build_s3_incremental_sensor(name="x", uri=f"s3://{bucket}/in/", job=ingest)
+    result: Any = sensor(dg.build_sensor_context(resources={"s3": moto.client()}))
+    assert keys_of(result) == [["in/a"]]
+    with pytest.raises(ConfigurationError, match="The S3 resource is a str"):
+        sensor(dg.build_sensor_context(resources={"s3": "not a client"}))
+
+
+def test_what_sensor_definition_takes() -> None:
+    """The options of dagster.SensorDefinition reach it."""
+    sensor = build_s3_incremental_sensor(
+        name="landing",
+        uri="s3://bucket/in/",
+        job=ingest,
+        minimum_interval_seconds=17,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="words",
+        tags={"team": "a"},
+        metadata={"runbook": "b"},
+        required_resource_keys={"more"},
+        owners=["team:data"],
+    )
+    assert sensor.minimum_interval_seconds == 17
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+    assert sensor.description == "words"
+    assert sensor.tags["team"] == "a"
+    assert sensor.metadata["runbook"].value == "b"
+    assert sensor.metadata["dagster_s3inc/source"].value == "s3://bucket/in/"
+    assert sensor.required_resource_keys == {"s3", "more"}
+    assert sensor.owners == ["team:data"]
+    default = build_s3_incremental_sensor(name="x", uri="s3://bucket/in/", job=ingest)
+    assert "s3://bucket/in/" in (default.description or "")
+
+
+@dg.asset
+def orders() -> None:
+    """An asset."""
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"job": ingest},
+        {"job_name": "ingest"},
+        {"jobs": [ingest, archive]},
+        {"target": orders},
+        {"target": "orders"},
+        {"asset_selection": "orders"},
+        {"asset_selection": dg.AssetSelection.assets("orders")},
+    ],
+)
+def test_every_way_to_name_a_target(target: dict[str, Any]) -> None:
+    """Each target that dagster.SensorDefinition takes loads in Definitions."""
+    sensor = build_s3_incremental_sensor(name="landing", uri="s3://bucket/in/", **target)
+    definitions = dg.Definitions(
+        assets=[orders],
+        jobs=[ingest, archive],
+        sensors=[sensor],
+        resources={"s3": dg.ResourceDefinition.mock_resource()},
+    )
+    dg.Definitions.validate_loadable(definitions)
+
+
+def test_unknown_target_is_refused() -> None:
+    """A job name that no job has is refused when the definitions are loaded, by name."""
+    sensor = build_s3_incremental_sensor(name="landing", uri="s3://bucket/in/", job_name="ingst")
+    definitions = dg.Definitions(
+        jobs=[ingest], sensors=[sensor], resources={"s3": dg.ResourceDefinition.mock_resource()}
+    )
+    with pytest.raises(Exception, match="ingst"):
+        dg.Definitions.validate_loadable(definitions)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"job": None}, "needs exactly one of target, job, jobs.* but has none"),
+        ({"job_name": "x"}, "but has job and job_name"),
+        ({"job": None, "jobs": []}, "has an empty jobs"),
+        ({"uri": "bucket/in"}, "is not an S3 URI"),
+        ({"max_batches_per_tick": 0}, r"max_batches_per_tick must be at least 1"),
+        ({"lookback": timedelta(seconds=-1)}, "lookback must be a timedelta of zero or more"),
+        ({"lookback": 3600}, "lookback must be a timedelta"),
+        ({"start_from": "yesterday"}, "start_from must be 'beginning', 'now' or a datetime"),
+        ({"start_from": datetime(2026, 1, 1)}, "start_from has no time zone"),  # noqa: DTZ001
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], says: str) -> None:
+    """A wrong, missing or contradictory option is refused at construction, by name."""
+    given: dict[str, Any] = {"name": "landing", "uri": "s3://bucket/in/", "job": ingest, **options}
+    with pytest.raises(ConfigurationError, match=says):
+        build_s3_incremental_sensor(**given)
