@@ -23,7 +23,7 @@ from dagster_s3inc import (
 class HoldableS3Resource(S3Resource):
     """An S3 client that, while a file exists, waits before it lists: a slow server."""
 
-    def get_client(self):  # noqa: ANN201
+    def get_client(self):
         client = super().get_client()
         hold = Path(os.environ["TEST_HOLD_FILE"])
 

@@ -14,13 +14,13 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.instance.ref import InstanceRef
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import PythonFileTarget
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._serdes import deserialize_value, serialize_value
-from dagster._core.instance.ref import InstanceRef
 
 from dagster_s3inc.batch import FILES_TAG, GENERATION_TAG
 from tests.servers import S3Server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -152,8 +151,16 @@ class ObjectFilter:
         for pattern in self.include:
             special = _GLOB_SPECIAL.search(pattern)
             starts.append(pattern[: special.start()] if special else pattern)
-        # By characters and not by path components, as S3 compares prefixes.
-        return prefix + os.path.commonprefix(starts)  # noqa: RUF071
+        return prefix + _common_start(starts)
+
+
+def _common_start(texts: Sequence[str]) -> str:
+    # What the least and the greatest share, all between them share too.
+    least, greatest = min(texts), max(texts)
+    for index, character in enumerate(least):
+        if greatest[index : index + 1] != character:
+            return least[:index]
+    return least
 
 
 def _texts(name: str, value: Collection[str]) -> tuple[str, ...]:

@@ -149,7 +149,7 @@ def test_commit_without_files_changes_nothing(
 def test_corrupt_checkpoint_is_left_until_a_reset(
     make: Any, put: Any, uris: Any, client: Any, bucket: str, checkpoint_path: str
 ) -> None:
-    """A checkpoint that cannot be read is an error that says how to start over; a reset mends it."""
+    """A checkpoint that cannot be read is an error that says how to start over."""
     put("a")
     if checkpoint_path.startswith("s3://"):
         client.put_object(Bucket=bucket, Key="state/cp.json", Body=b"\xff{")

@@ -131,7 +131,7 @@ def test_a_part_is_never_taken_for_the_whole(answers: list[dict[str, Any]], says
 
 
 def test_absent_storage_class_is_standard() -> None:
-    """An entry without StorageClass is STANDARD, as S3 defines it; quotes are no part of an ETag."""
+    """An entry without StorageClass is STANDARD; quotes are no part of an ETag."""
     moment = datetime(2026, 1, 31, tzinfo=timezone.utc)
     entry = {"Key": "k", "LastModified": moment, "ETag": '"e"', "Size": 1}
     [found] = list_all(AnswersOf({"IsTruncated": False, "Contents": [entry]}), "bucket")

@@ -25,7 +25,7 @@ def test_overwritten_object_is_not_read(client: Any, bucket: str) -> None:
     etag = put(client, bucket, "k", b"old")
     put(client, bucket, "k", b"new")
     with (
-        pytest.raises(ObjectChangedError, match="overwritten since it was listed.*later batch"),
+        pytest.raises(ObjectChangedError, match=r"overwritten since it was listed.*later batch"),
         open_object(client, S3Location(bucket, "k"), etag),
     ):
         pass

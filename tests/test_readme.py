@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+import dagster_s3inc
+from dagster_s3inc import (
+    BatchPolicy,
+    ObjectFilter,
+    S3File,
+    S3IncrementalProcessor,
+    build_s3_incremental_definitions,
+    build_s3_incremental_sensor,
+    build_s3_reset_job,
+)
+from tests.readme import README, outputs, with_outputs
+from tests.servers import moto_server
+
+
+def test_outputs_are_what_the_code_gives() -> None:
+    """The README's code runs, and gives what the README shows (`python -m tests.readme`)."""
+    with moto_server() as server:
+        assert README.read_text("utf-8") == with_outputs(outputs(server))
+
+
+def options_of(described: Any) -> list[str]:
+    if described in (BatchPolicy, ObjectFilter):
+        return [field.name for field in fields(described)]
+    if described is S3File:
+        return list(S3File.model_fields)
+    parameters = inspect.signature(described).parameters.values()
+    return [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        BatchPolicy,
+        ObjectFilter,
+        S3File,
+        S3IncrementalProcessor,
+        S3IncrementalProcessor.get_new_files,
+        build_s3_incremental_definitions,
+        build_s3_incremental_sensor,
+        build_s3_reset_job,
+    ],
+)
+def test_every_option_is_in_the_readme_and_the_docstring(described: Any) -> None:
+    """Each option that a user can give is described in the README and in its docstring."""
+    readme, docstring = README.read_text("utf-8"), inspect.getdoc(described) or ""
+    for option in options_of(described):
+        if option in ("self", "path", "checkpoint_path", "name"):
+            continue
+        assert re.search(rf"`{option}`|{option}=", readme), option
+        if described is not S3File:
+            assert re.search(rf"\b{option}:", docstring), option
+
+
+def test_every_public_name_is_in_the_readme() -> None:
+    """Each name that the package exports is in the README."""
+    readme = README.read_text("utf-8")
+    for name in set(dagster_s3inc.__all__) - {"__version__", "S3File", "S3IncError"}:
+        assert name in readme, name
