@@ -1,0 +1,223 @@
+"""The core against a model: a bucket that is a dict, and a set of what was handed over.
+
+The machine writes, overwrites, deletes and moves objects, lets time pass, and scans with random
+limits. Every scan starts from the checkpoint's serialized form, as after a restart; some are lost
+(a crash before the commit); now and then everything starts over. The model knows before each scan,
+to the object, what it has to find.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import count
+from random import Random
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.core.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
+from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.objects import Position, S3Object
+from dagster_s3inc.core.scan import ScanLimits, ScanResult, scan
+from tests.core.making import HOUR, RANDOMS, START, in_pages
+
+KEYS = [f"{name}.csv" for name in ("B", "a", "a/b", "c", "é/c", "😀")] + ["c.csv.tmp"]
+SEVERAL = st.lists(st.sampled_from(KEYS), min_size=1, max_size=4, unique=True)
+
+# In seconds. The greatest age is below the lookback, so no object appears too late by its own
+# fault.
+AGES = st.sampled_from([0, 0, 1, 60, 1800, 3000])
+SHORT_PAUSES = st.sampled_from([0, 0, 0, 1, 60])
+PAUSES = st.sampled_from([0, 0, 1, 1800, 3599, 3600, 3601, 7200, 3 * 86_400])
+
+LIMITS = st.builds(
+    ScanLimits,
+    policy=st.builds(
+        BatchPolicy,
+        max_files=st.sampled_from([1, 1, 2, 3]),
+        max_bytes=st.none() | st.integers(1, 12),
+    ),
+    max_batches=st.sampled_from([1, 1, 2, 3]),
+    lookback=st.just(HOUR),
+)
+
+Version = tuple[str, datetime, str]
+
+
+def version(entry: S3Object) -> Version:
+    """What makes an object the same as another, in the model's own words."""
+    return entry.key, entry.last_modified, entry.etag
+
+
+class CoreMachine(RuleBasedStateMachine):
+    """Drives `scan` and checks every result against what the model expects."""
+
+    @initialize(recent_limit=st.sampled_from([1, 3, 1200, 1200]))
+    def begin(self, recent_limit: int) -> None:
+        """An empty bucket and the first checkpoint."""
+        self.recent_limit = recent_limit
+        self.etags = count()
+        self.clock = START
+        self.bucket: dict[str, S3Object] = {}
+        self.matches = ObjectFilter(include="**/*.csv").matcher("")
+        self.stored = encode_checkpoint(Checkpoint())
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing has been handed over (yet, or in this generation)."""
+        self.handed: set[Version] = set()
+        self.places: set[Position] = set()
+        # What appeared at or below a floor that had to rise, and how far the scans said it had to.
+        self.given_up: set[Version] = set()
+        self.given_up_to: datetime | None = None
+
+    # What happens to the bucket.
+
+    def put(self, entry: S3Object) -> None:
+        """Makes an object visible."""
+        self.bucket[entry.key] = entry
+        floor = self.checkpoint.floor
+        if floor is not None and entry.position <= floor and version(entry) not in self.handed:
+            said = self.given_up_to is not None and entry.last_modified <= self.given_up_to
+            assert said, "Nothing is lost quietly: an object appeared below the floor."
+            self.given_up.add(version(entry))
+
+    @rule(pause=SHORT_PAUSES, keys=SEVERAL, age=AGES, size=st.integers(0, 9))
+    def write(self, pause: int, keys: list[str], age: int, size: int) -> None:
+        """Objects of one second become visible, new or overwritten, some of them late."""
+        self.wait(pause)
+        for key in keys:
+            modified = self.clock - timedelta(seconds=age)
+            self.put(S3Object(modified, key, f"e{next(self.etags)}", size))
+
+    @precondition(lambda self: self.bucket)
+    @rule(index=st.integers(0, 99), same_bytes=st.booleans())
+    def overwrite(self, index: int, same_bytes: bool) -> None:
+        """An object is written again, maybe in the same second, maybe with the same bytes."""
+        old = self.pick(index)
+        etag = old.etag if same_bytes else f"e{next(self.etags)}"
+        self.put(S3Object(self.clock, old.key, etag, old.size))
+
+    @precondition(lambda self: self.bucket)
+    @rule(index=st.integers(0, 99))
+    def delete(self, index: int) -> None:
+        """An object is deleted, whether it was handed over or not."""
+        del self.bucket[self.pick(index).key]
+
+    @precondition(lambda self: self.bucket)
+    @rule(index=st.integers(0, 99), storage_class=st.sampled_from(["STANDARD_IA", "GLACIER"]))
+    def move(self, index: int, storage_class: str) -> None:
+        """A lifecycle rule moves an object to a colder class; nothing comes back by itself."""
+        old = self.pick(index)
+        if old.storage_class != "GLACIER":
+            self.bucket[old.key] = old._replace(storage_class=storage_class)
+
+    def wait(self, seconds: int) -> None:
+        """Time passes."""
+        self.clock += timedelta(seconds=seconds)
+
+    def pick(self, index: int) -> S3Object:
+        """One of the objects that are there."""
+        return self.bucket[sorted(self.bucket)[index % len(self.bucket)]]
+
+    # What happens to the sensor.
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint, always read from what is stored."""
+        return decode_checkpoint(self.stored)
+
+    @rule(
+        pause=PAUSES,
+        limits=LIMITS,
+        random=RANDOMS,
+        committed=st.sampled_from([True, True, False]),
+    )
+    def tick(self, pause: int, limits: ScanLimits, random: Random, committed: bool) -> None:
+        """A scan; without the commit, its checkpoint is lost."""
+        self.wait(pause)
+        result = scan(
+            self.checkpoint,
+            in_pages(list(self.bucket.values()), random),
+            now=self.clock,
+            matches=self.matches,
+            limits=replace(limits, recent_limit=self.recent_limit),
+        )
+        self.check_objects(result, limits)
+        self.check_floor(result)
+        if committed:
+            self.stored = encode_checkpoint(result.checkpoint)
+            self.handed |= {version(entry) for entry in result.objects}
+            self.places |= {entry.position for entry in result.objects}
+            kept = result.statistics.lookback
+            self.given_up_to = self.clock - kept if kept < HOUR else None
+            assert self.checkpoint == result.checkpoint
+            assert len(self.stored) < 300 + 11 * self.recent_limit, "The cursor is bounded."
+
+    def check_objects(self, result: ScanResult, limits: ScanLimits) -> None:
+        """What was found is exactly what the model expects, in order, within the limits."""
+        known = self.handed | self.given_up
+        new = [e for e in self.bucket.values() if is_wanted(e) and version(e) not in known]
+        expected, found = sorted(new), list(result.objects)
+        assert not self.handed & {version(entry) for entry in found}, "Nothing twice."
+        assert len(found) + result.statistics.files_waiting == len(expected), "Nothing lost."
+        assert found == expected[: len(found)], "The oldest first, in position order."
+        assert len(result.batches) <= limits.max_batches
+        full = len(result.batches) == limits.max_batches
+        assert full or found == expected, "A scan hands over all that its limits allow."
+        for batch in result.batches:
+            assert 1 <= len(batch) <= limits.policy.max_files
+            heavy = limits.policy.max_bytes is not None and batch.bytes > limits.policy.max_bytes
+            assert not heavy or len(batch) == 1
+        for entry in expected[len(found) : len(found) + 1]:
+            floor = result.checkpoint.floor
+            assert floor is None or floor < entry.position, "The floor stays below what waits."
+
+    def check_floor(self, result: ScanResult) -> None:
+        """The floor rises by its rules alone."""
+        before, after = self.checkpoint.floor, result.checkpoint.floor
+        assert result.checkpoint.generation == self.checkpoint.generation
+        assert len(result.checkpoint.recent) <= self.recent_limit, "The cursor is bounded."
+        if after == before:
+            return
+        assert after is not None, "The floor never sinks."
+        assert before is None or after > before, "The floor never sinks."
+        places = self.places | {entry.position for entry in result.objects}
+        assert after in places, "The floor is the place of an object handed over."
+        forced = len(result.checkpoint.recent) == self.recent_limit
+        assert forced or after.last_modified < self.clock - HOUR, "The lookback is kept."
+
+    @rule()
+    def reset(self) -> None:
+        """A later generation begins, in which everything is new again."""
+        following = self.checkpoint.generation + 1
+        self.stored = encode_checkpoint(self.checkpoint.restarted())
+        assert self.checkpoint == Checkpoint(generation=following)
+        self.forget()
+
+    @invariant()
+    def only_a_bound_gives_anything_up(self) -> None:
+        """With room for all identities, nothing at all is given up."""
+        assert self.recent_limit < 1200 or not self.given_up
+
+    def teardown(self) -> None:
+        """Ticks without changes hand over everything; then nothing is new, however much later."""
+        if not hasattr(self, "stored"):
+            return
+        few, many = ScanLimits(policy=BatchPolicy(max_files=1), max_batches=2), ScanLimits()
+        for limits in [few] * len(KEYS) + [many] * 2:
+            self.tick(3600, limits, Random(0), True)  # noqa: S311
+        wanted = {version(entry) for entry in self.bucket.values() if is_wanted(entry)}
+        assert wanted <= self.handed | self.given_up, "Nothing lost."
+
+
+def is_wanted(entry: S3Object) -> bool:
+    """The filter, in the model's own words."""
+    return entry.key.endswith(".csv") and entry.storage_class != "GLACIER"
+
+
+TestCore = CoreMachine.TestCase
+TestCore.settings = settings(deadline=None, max_examples=500, stateful_step_count=40)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.report import ScanReport, describe_scan, format_bytes
+from dagster_s3inc.core.scan import ScanLimits, scan
+from tests.core.making import HOUR, at, make_object
+
+
+def report_on(objects: list[S3Object], limits: ScanLimits | None = None) -> ScanReport:
+    """The words for a first scan of these objects, of which *.tmp are left out."""
+    matches = ObjectFilter(exclude="*.tmp").matcher("")
+    checkpoint = Checkpoint(generation=4)
+    result = scan(checkpoint, [objects], now=at(600), matches=matches, limits=limits)
+    return describe_scan(result, source="s3://b/in", seconds=1.234, asked_lookback=HOUR)
+
+
+def test_empty_listing_in_words() -> None:
+    """A scan of nothing says where it looked and that there was nothing."""
+    summary = (
+        "Nothing new in generation 4: looked at 0 objects (0 bytes) under s3://b/in in 1.23 s."
+    )
+    assert report_on([]) == ScanReport(summary, ())
+
+
+def test_one_file_in_words() -> None:
+    """A single file is told in the singular, with the newest object's key and time."""
+    assert report_on([make_object("a.csv", size=1536)]).summary == (
+        "1 file (1.5 KiB) in 1 batch in generation 4: looked at 1 object (1.5 KiB) under s3://b/in "
+        "in 1.23 s; the newest is a.csv of 2026-01-01T00:00:00Z."
+    )
+
+
+def test_nothing_new_tells_what_was_left_out() -> None:
+    """Where the filter leaves everything out, the message says so."""
+    summary = report_on([make_object("a.tmp"), make_object("b.tmp", 1)]).summary
+    assert summary.startswith("Nothing new in generation 4: looked at 2 objects (2 bytes)")
+    assert summary.endswith("; the filter leaves out 2 of the recent ones.")
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (
+            5,
+            "; 1 more file (1 bytes) waits for the next ticks, the oldest of 2026-01-01T00:00:04Z.",
+        ),
+        (
+            9,
+            "; 5 more files (5 bytes) wait for the next ticks, the oldest of 2026-01-01T00:00:04Z.",
+        ),
+    ],
+)
+def test_waiting_files_are_told(count: int, expected: str) -> None:
+    """What a tick could not hand over is told with its number, size and age."""
+    limits = ScanLimits(policy=BatchPolicy(max_files=2), max_batches=2)
+    summary = report_on([make_object(f"k{index}", index) for index in range(count)], limits).summary
+    assert summary.startswith("4 files (4 bytes) in 2 batches")
+    assert summary.endswith(expected)
+
+
+def test_weaker_lookback_is_a_warning() -> None:
+    """Only where the lookback asked for is not kept, a warning says by how much and what to do."""
+    objects = [make_object(f"k{index}", 60 * index) for index in range(9)]
+    assert report_on(objects, ScanLimits(recent_limit=9)).warnings == ()
+    (warning,) = report_on(objects, ScanLimits(recent_limit=4)).warnings
+    assert "only up to 0:06:00 after their LastModified, not 1:00:00" in warning
+    assert "split the prefix" in warning
+
+
+@given(st.integers(0, 2**62))
+def test_bytes_are_told_in_the_largest_unit(size: int) -> None:
+    """A size is told in the largest unit of which there is one, right to a twentieth of it."""
+    amount, unit = format_bytes(size).split()
+    factor = 1024 ** ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"].index(unit)
+    assert size >= factor or unit == "bytes"
+    assert size < 1024 * factor or unit == "PiB"
+    assert abs(float(amount.replace(",", "")) - size / factor) <= 0.05 * (1 + 1e-9)
