@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from dagster_s3inc.core.batching import Batch
+from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.objects import format_time
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.reading import open_object
@@ -23,6 +24,7 @@ __all__ = [
     "BYTES_TAG",
     "FILES_TAG",
     "GENERATION_TAG",
+    "OVERFLOWS_TAG",
     "SOURCE_TAG",
     "S3Batch",
     "S3File",
@@ -36,6 +38,8 @@ GENERATION_TAG: Final = "dagster_s3inc/generation"
 BATCH_ID_TAG: Final = "dagster_s3inc/batch_id"
 FILES_TAG: Final = "dagster_s3inc/files"
 BYTES_TAG: Final = "dagster_s3inc/bytes"
+OVERFLOWS_TAG: Final = "dagster_s3inc/overflows"
+"""On the runs of a generation in which more files changed late than could be told apart."""
 
 
 class S3File(dg.Config):
@@ -169,12 +173,15 @@ def batch_config(bucket: str, batch: Batch) -> dict[str, Any]:
     }
 
 
-def batch_tags(source: str, generation: int, batch: Batch) -> dict[str, str]:
+def batch_tags(source: str, checkpoint: Checkpoint, batch: Batch) -> dict[str, str]:
     """The tags of the run that processes these objects."""
-    return {
+    tags = {
         SOURCE_TAG: source,
-        GENERATION_TAG: str(generation),
+        GENERATION_TAG: str(checkpoint.generation),
         BATCH_ID_TAG: batch.id,
         FILES_TAG: str(len(batch)),
         BYTES_TAG: str(batch.bytes),
     }
+    if checkpoint.overflows:
+        tags[OVERFLOWS_TAG] = str(checkpoint.overflows)
+    return tags

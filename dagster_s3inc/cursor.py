@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from dagster_s3inc.core.checkpoint import Checkpoint, decode_checkpoint
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.instance import ResetMarker, SensorAddress, instance_of, newest_reset
 
 __all__ = ["Start", "make_run_key", "next_generation", "start_of_tick"]

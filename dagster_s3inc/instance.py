@@ -17,11 +17,11 @@ from dagster._core.errors import DagsterInvariantViolationError
 from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData, TickStatus
 from dagster._core.storage.dagster_run import RunsFilter
 
-from dagster_s3inc.batch import GENERATION_TAG
 from dagster_s3inc.errors import ResetError
 
 __all__ = [
     "RESET_AT_TAG",
+    "RESET_GENERATION_TAG",
     "RESET_SCOPE_TAG",
     "RESET_SENSOR_TAG",
     "ResetMarker",
@@ -36,6 +36,7 @@ __all__ = [
 RESET_SENSOR_TAG: Final = "dagster_s3inc/reset_sensor"
 RESET_SCOPE_TAG: Final = "dagster_s3inc/reset_scope"
 RESET_AT_TAG: Final = "dagster_s3inc/reset_at"
+RESET_GENERATION_TAG: Final = "dagster_s3inc/reset_generation"
 
 # Markers are found newest run first, but a run may have waited in the queue for long after it
 # was created. So many resets between its creation and its start are not to be expected.
@@ -104,7 +105,7 @@ def newest_reset(instance: dg.DagsterInstance, address: SensorAddress) -> ResetM
         scope = tags.get(RESET_SCOPE_TAG)
         if address.scope is not None and scope is not None and scope != address.scope:
             continue
-        markers.append(ResetMarker(tags[RESET_AT_TAG], int(tags[GENERATION_TAG])))
+        markers.append(ResetMarker(tags[RESET_AT_TAG], int(tags[RESET_GENERATION_TAG])))
     return max(markers, default=None)
 
 
@@ -125,7 +126,7 @@ def write_marker(
     tags = {
         RESET_SENSOR_TAG: address.name,
         RESET_AT_TAG: marker.at,
-        GENERATION_TAG: str(generation),
+        RESET_GENERATION_TAG: str(generation),
     }
     if address.scope is not None:
         tags[RESET_SCOPE_TAG] = address.scope

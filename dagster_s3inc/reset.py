@@ -15,7 +15,8 @@ from typing import Any, Final
 import dagster as dg
 
 from dagster_s3inc.batch import SOURCE_TAG
-from dagster_s3inc.core.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.codec import decode_checkpoint, encode_checkpoint
 from dagster_s3inc.cursor import next_generation
 from dagster_s3inc.errors import CheckpointFormatError, ConfigurationError, ResetError
 from dagster_s3inc.instance import SensorAddress, SensorState, sensors_beside, write_marker

@@ -12,10 +12,14 @@ import dagster as dg
 
 from dagster_s3inc.batch import SOURCE_TAG, batch_config, batch_tags
 from dagster_s3inc.core.batching import Batch, BatchPolicy
-from dagster_s3inc.core.checkpoint import encode_checkpoint
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.codec import encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.report import describe_scan
-from dagster_s3inc.core.scan import ScanLimits, ScanResult, scan
+from dagster_s3inc.core.scan import scan
+from dagster_s3inc.core.sketch import CELLS
 from dagster_s3inc.core.validation import require_at_least, require_aware
 from dagster_s3inc.cursor import make_run_key, start_of_tick
 from dagster_s3inc.errors import ConfigurationError
@@ -46,6 +50,7 @@ def build_s3_incremental_sensor(
     lookback: timedelta = timedelta(hours=1),
     start_from: StartFrom = "beginning",
     max_batches_per_tick: int = 20,
+    sketch_cells: int = CELLS,
     s3_resource_key: str = "s3",
     batch_resource_key: str = "batch",
     minimum_interval_seconds: int | None = None,
@@ -75,11 +80,17 @@ def build_s3_incremental_sensor(
         asset_selection: See `target`.
         batch: How objects are cut into batches; by default up to 100 files.
         objects: Which objects count; by default every file that can be read at once.
-        lookback: How long an object may take to become visible after its LastModified.
+        lookback: For how long objects are remembered one by one. Those that appear later than
+            this after their LastModified are handed over too, one tick later, as long as not too
+            many change at a time; see `sketch_cells`.
         start_from: Where the first tick begins: with everything that is there, with what appears
             from now on, or with what was modified at or after a moment (with a time zone). After
             a reset, `"now"` no longer counts: everything is processed; a moment still does.
         max_batches_per_tick: The most batches requested in one tick; the rest waits for the next.
+        sketch_cells: The size of the sketch in the cursor by which files are found that appear
+            later than `lookback` after their LastModified: a multiple of 4. Two thirds as many
+            such changes from one tick to the next can be told apart; each cell takes 19 bytes of
+            the cursor.
         s3_resource_key: The key of the S3 resource: an `S3Resource`, or a boto3 S3 client.
         batch_resource_key: The key under which the run finds its `S3Batch`.
         minimum_interval_seconds: As `dagster.SensorDefinition` takes it.
@@ -111,6 +122,7 @@ def build_s3_incremental_sensor(
             policy=batch or BatchPolicy(),
             max_batches=_checked_max_batches(max_batches_per_tick),
             lookback=lookback,
+            sketch_cells=sketch_cells,
         ),
         adopt_first=start_from == "now",
         s3_resource_key=s3_resource_key,
@@ -162,7 +174,7 @@ class _Tick:
             start.checkpoint,
             listing.pages,
             now=listing.server_time,
-            matches=self.objects.matcher(prefix),
+            selection=self.objects.selection(prefix, bucket=self.location.bucket),
             limits=self.limits,
             adopt=self.adopt_first and start.is_first,
         )
@@ -170,27 +182,27 @@ class _Tick:
             result,
             source=self.location.uri,
             seconds=time.monotonic() - began,
-            asked_lookback=self.limits.lookback,
         )
         context.log.info(report.summary)
         for warning in report.warnings:
             context.log.warning(warning)
         cursor = encode_checkpoint(result.checkpoint)
         if not result.batches:
-            return dg.SensorResult(skip_reason=report.summary, cursor=cursor)
+            reason = " ".join((report.summary, *report.warnings))
+            return dg.SensorResult(skip_reason=reason, cursor=cursor)
         return dg.SensorResult(run_requests=list(self._requests(result)), cursor=cursor)
 
     def _requests(self, result: ScanResult) -> Iterator[dg.RunRequest]:
         for batch in result.batches:
             for job_name in self.job_names:
-                yield self._request(batch, result.checkpoint.generation, job_name)
+                yield self._request(batch, result.checkpoint, job_name)
 
-    def _request(self, batch: Batch, generation: int, job_name: str | None) -> dg.RunRequest:
+    def _request(self, batch: Batch, checkpoint: Checkpoint, job_name: str | None) -> dg.RunRequest:
         config = batch_config(self.location.bucket, batch)
         return dg.RunRequest(
-            run_key=make_run_key(generation, batch.id, job_name),
+            run_key=make_run_key(checkpoint.generation, batch.id, job_name),
             run_config={"resources": {self.batch_resource_key: {"config": config}}},
-            tags={**self.run_tags, **batch_tags(self.location.uri, generation, batch)},
+            tags={**self.run_tags, **batch_tags(self.location.uri, checkpoint, batch)},
             job_name=job_name,
         )
 

@@ -15,7 +15,7 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._core.scheduler.instigation import TickStatus
 
-from dagster_s3inc.core.checkpoint import decode_checkpoint
+from dagster_s3inc.core.codec import decode_checkpoint
 from tests.servers import S3Server, backdate
 from tests.world import World, die_in_a_tick, open_world, packed_ref, succeeded
 

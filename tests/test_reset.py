@@ -8,7 +8,7 @@ import pytest
 from dagster import DagsterRunStatus
 
 from dagster_s3inc import build_s3_incremental_sensor, build_s3_reset_job
-from dagster_s3inc.core.checkpoint import decode_checkpoint
+from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.errors import ConfigurationError, ResetError
 from tests.servers import S3Server
 from tests.world import World, open_world

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
 from wcmatch import glob
+from xxhash import xxh3_64_hexdigest
 
-from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.objects import S3Object, format_time
+from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.core.validation import require_at_least, require_aware
 from dagster_s3inc.errors import ConfigurationError
 
@@ -33,7 +36,8 @@ class ObjectFilter:
     a backslash escapes. They are case-sensitive and are matched against the key *below the
     scanned prefix*: under `s3://lake/landing/`, the object `landing/2026/a.csv` is matched as
     `2026/a.csv`, and so it is under `s3://lake/landing`, where the slash after the prefix is left
-    out. One string stands for a list of one.
+    out. One string stands for a list of one. The globs are wcmatch's, which takes keys for paths:
+    `a//b` matches as `a/b` does, and a part that is just `.` or `..` is matched by no wildcard.
 
     Attributes:
         include: An object must match one of these; empty means any.
@@ -94,11 +98,30 @@ class ObjectFilter:
                 f"({before.isoformat()}), so nothing could ever match"
             )
 
-    def matcher(self, prefix: str) -> Callable[[S3Object], bool]:
+    def selection(self, prefix: str, *, bucket: str = "") -> Selection:
+        """This filter as a scan of a prefix takes it.
+
+        Args:
+            prefix: The prefix that is scanned.
+            bucket: Where it is; part of what makes one selection differ from another.
+        """
+        rules: dict[str, object] = {each.name: getattr(self, each.name) for each in fields(self)}
+        rules.update(bucket=bucket, prefix=prefix)
+        # Sets have no order of their own that lasts beyond the process.
+        text = json.dumps(rules, sort_keys=True, default=_plain)
+        return Selection(
+            matches=self.matcher(prefix),
+            may_match=self.matcher(prefix, any_class=True),
+            digest=xxh3_64_hexdigest(text.encode("utf-8", "surrogatepass")),
+        )
+
+    def matcher(self, prefix: str, *, any_class: bool = False) -> Callable[[S3Object], bool]:
         """Makes the test that tells whether an object below `prefix` counts.
 
         Args:
             prefix: The prefix that is scanned; every object given to the test must have it.
+            any_class: Whether to pass over the storage class, the only property by which a
+                version of an object may match at one time and not at another.
         """
         start, cut = self.list_prefix(prefix), len(prefix)
         open_prefix = prefix != "" and not prefix.endswith("/")
@@ -106,6 +129,8 @@ class ObjectFilter:
         excluded = glob.compile(self.exclude, flags=_GLOB_FLAGS) if self.exclude else None
 
         def matches(candidate: S3Object) -> bool:
+            if not any_class and not self._matches_class(candidate.storage_class):
+                return False
             if not self._matches_properties(candidate):
                 return False
             if included is None and excluded is None:
@@ -122,12 +147,12 @@ class ObjectFilter:
 
         return matches
 
-    def _matches_properties(self, candidate: S3Object) -> bool:
+    def _matches_class(self, storage_class: str) -> bool:
         if self.storage_classes is None:
-            if candidate.storage_class in ARCHIVE_CLASSES:
-                return False
-        elif candidate.storage_class not in self.storage_classes:
-            return False
+            return storage_class not in ARCHIVE_CLASSES
+        return storage_class in self.storage_classes
+
+    def _matches_properties(self, candidate: S3Object) -> bool:
         if candidate.size == 0 and candidate.key.endswith("/") and not self.include_folder_markers:
             return False
         if self.min_size is not None and candidate.size < self.min_size:
@@ -161,6 +186,12 @@ def _common_start(texts: Sequence[str]) -> str:
         if greatest[index : index + 1] != character:
             return least[:index]
     return least
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return format_time(value)
+    return sorted(cast("frozenset[str]", value))
 
 
 def _texts(name: str, value: Collection[str]) -> tuple[str, ...]:

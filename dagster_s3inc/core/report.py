@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from dagster_s3inc.core.objects import format_time
-from dagster_s3inc.core.scan import ScanResult
+from dagster_s3inc.core.outcome import ScanResult
+from dagster_s3inc.core.sketch import Estimate
 
 __all__ = ["ScanReport", "describe_scan", "format_bytes"]
 
@@ -23,16 +24,13 @@ class ScanReport(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def describe_scan(
-    result: ScanResult, *, source: str, seconds: float, asked_lookback: timedelta
-) -> ScanReport:
+def describe_scan(result: ScanResult, *, source: str, seconds: float) -> ScanReport:
     """Puts a scan into words.
 
     Args:
         result: The scan.
         source: The URI that was scanned.
         seconds: How long it took, from the start of the tick.
-        asked_lookback: The lookback that the sensor was given.
     """
     seen = result.statistics
     if seen.files:
@@ -50,6 +48,15 @@ def describe_scan(
     if seen.newest is not None:
         newest = format_time(seen.newest.last_modified)
         parts.append(f"the newest is {seen.newest.key} of {newest}")
+    if seen.files_late:
+        parts.append(f"{_count(seen.files_late, 'file')} had appeared late")
+    if seen.revealed:
+        parts.append(
+            f"{_count(seen.revealed, 'older file')} appeared since the last tick, to be handed "
+            f"over by the next"
+        )
+    if seen.gone:
+        parts.append(f"{_count(seen.gone, 'file')} handed over before, now deleted or overwritten")
     if seen.left_out:
         parts.append(f"the filter leaves out {seen.left_out:,} of the recent ones")
     if seen.oldest_waiting is not None:
@@ -58,14 +65,38 @@ def describe_scan(
             f"{'waits' if seen.files_waiting == 1 else 'wait'} for the next ticks, the oldest of "
             f"{format_time(seen.oldest_waiting)}"
         )
-    warnings = []
-    if seen.lookback < asked_lookback:
-        warnings.append(
-            f"More files came than the cursor can remember one by one, so files that appear late "
-            f"are found only up to {seen.lookback} after their LastModified, not {asked_lookback}. "
-            f"If files appear late here, split the prefix among several sensors."
+    return ScanReport("; ".join(parts) + ".", tuple(_warnings(result)))
+
+
+def _warnings(result: ScanResult) -> Iterator[str]:
+    seen, floor = result.statistics, result.checkpoint.floor
+    if seen.selection_changed and floor is not None:
+        yield (
+            f"The filter or the prefix is another than at the last tick. Files up to "
+            f"{format_time(floor.last_modified)} that only the new one matches count as handed "
+            f"over. To have them processed, launch the reset job."
         )
-    return ScanReport("; ".join(parts) + ".", tuple(warnings))
+    if seen.overflow is not None:
+        yield _describe_overflow(seen.overflow)
+
+
+def _describe_overflow(seen: Estimate) -> str:
+    net, most = seen.added - seen.removed, seen.added + seen.margin
+    told = (
+        f"More old files changed since the last tick than the sketch in the cursor can tell apart: "
+        f"{net:+,} in all (exactly), about {seen.removed:,} gone and {seen.added:,} that appeared "
+        f"late (give or take {seen.margin:,}). "
+    )
+    if seen.added <= seen.margin:
+        return (
+            f"{told}Many gone and few that came look like a lifecycle rule or a clean-up: "
+            f"nothing is lost. But if files with an old LastModified came too (at most "
+            f"{most:,}), they are NOT handed over; launch the reset job to have them processed."
+        )
+    return (
+        f"{told}The files that appeared late are NOT handed over. Launch the reset job to have "
+        f"them processed. If this happens often, raise sketch_cells or split the prefix."
+    )
 
 
 def format_bytes(size: int) -> str:

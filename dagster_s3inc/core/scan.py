@@ -4,8 +4,8 @@ Why there is a floor *and* a set. S3 promises that a listing shows every object,
 objects become visible in the order of their LastModified: a multipart upload carries the time at
 which it began, a replica the time of its source, and many objects share one second. A watermark
 alone therefore loses files. So what was handed over lately is remembered one by one (`recent`),
-and only what is older than `lookback` is summed up in one position (`floor`), below which nothing
-is looked at again.
+and what is older than `lookback` is summed up: a position (`floor`), and a sketch of what was
+handed over at or below it (`settled`), in which one file that is missing shows.
 
 How the floor may rise:
 
@@ -13,104 +13,113 @@ How the floor may rise:
 2. only to the position of an object that was handed over: the claim "all at or below it is done"
    needs no other evidence;
 3. by itself only to positions older than `now - lookback`, where `now` is the server's clock;
-4. further only if more than `recent_limit` identities would have to be remembered. Then the
-   promise is weaker than asked for, and the statistics say by how much.
+4. further only if more than `recent_limit` identities would have to be remembered.
 
 Rule 4 always suffices: what is handed over in a scan is the oldest of what is new, so the floor
 may rise past all of it, and what then remains above the floor was in the set before.
+
+An object that appears at or below the floor is revealed by the sketch in one scan, and handed
+over by the next that meets it, ahead of what lies above the floor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
-from dagster_s3inc.core.batching import Batch, BatchPolicy
-from dagster_s3inc.core.checkpoint import RECENT_LIMIT, Checkpoint
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
-from dagster_s3inc.core.validation import require_at_least
-from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.core.outcome import ScanResult, ScanStatistics
+from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.core.settled import Listed, ListedBelow, settle
 
-__all__ = ["ScanLimits", "ScanResult", "ScanStatistics", "scan"]
+__all__ = ["scan"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanLimits:
-    """What one scan may hand over, and how far back it keeps looking.
+def scan(
+    checkpoint: Checkpoint,
+    pages: Iterable[Iterable[S3Object]],
+    *,
+    now: datetime,
+    selection: Selection | None = None,
+    limits: ScanLimits | None = None,
+    adopt: bool = False,
+) -> ScanResult:
+    """Finds what a whole listing holds that the checkpoint does not know. A pure function.
 
-    Attributes:
-        policy: How objects are cut into batches.
-        max_batches: The most batches that one scan hands over.
-        lookback: How long an object may take to become visible after its LastModified.
-        recent_limit: The most identities that the checkpoint remembers above its floor.
+    Args:
+        checkpoint: What has been handed over so far.
+        pages: The whole listing, in any chunks and any order, each object once.
+        now: The server's time when it began to answer, aware.
+        selection: What counts; by default every object.
+        limits: What may be handed over; by default `ScanLimits()`.
+        adopt: Hand nothing over, and count everything that is listed as handed over: how a
+            scan begins for someone who wants only files from now on. Objects that appear later
+            are new, whatever their LastModified.
+
+    Raises:
+        Exception: Whatever `pages` raises. There is then no result, so nothing has changed.
     """
+    selection, limits = selection or Selection(), limits or ScanLimits()
+    if adopt:
+        selection = replace(selection, matches=selection.may_match)
+    changed = checkpoint.selection not in (None, selection.digest)
+    cells = limits.sketch_cells
+    seen = _look(checkpoint, pages, selection, ListedBelow(cells))
+    before = checkpoint.settled
+    if changed or (before is not None and before.cells != cells):
+        before = None
+    settled = settle(before, seen.below, frozenset(each.identity for each in seen.late))
 
-    policy: BatchPolicy = field(default_factory=BatchPolicy)
-    max_batches: int = 20
-    lookback: timedelta = timedelta(hours=1)
-    recent_limit: int = RECENT_LIMIT
+    # All that is late lies below all that is not, so this is position order.
+    new = seen.late + seen.new
+    batches = () if adopt else tuple(islice(limits.policy.split(new), limits.max_batches))
+    count = len(new) if adopt else sum(len(batch) for batch in batches)
+    late, above = seen.late[:count], seen.new[: max(0, count - len(seen.late))]
+    waiting, waiting_above = new[count:], seen.new[len(above) :]
 
-    def __post_init__(self) -> None:
-        require_at_least("max_batches", self.max_batches, 1, unit="batches")
-        require_at_least("recent_limit", self.recent_limit, 1, unit="identities")
-        if not isinstance(self.lookback, timedelta) or self.lookback < timedelta(0):
-            raise ConfigurationError(
-                f"lookback must be a timedelta of zero or more, not {self.lookback!r}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanStatistics:
-    """What a scan saw, in numbers.
-
-    Attributes:
-        objects_listed: Entries of the listing.
-        bytes_listed: The sum of their sizes.
-        newest: The greatest position in the listing; None if it was empty.
-        left_out: Objects above the floor that the filter does not let through.
-        files: Objects handed over.
-        bytes: The sum of their sizes.
-        files_waiting: Objects that are new, but beyond what this scan may hand over.
-        bytes_waiting: The sum of their sizes.
-        oldest_waiting: The LastModified of the oldest of these.
-        lookback: How far back from the server's time objects that appear late are still found:
-            the lookback asked for, or less where more was handed over than can be remembered.
-    """
-
-    objects_listed: int
-    bytes_listed: int
-    newest: Position | None
-    left_out: int
-    files: int
-    bytes: int
-    files_waiting: int
-    bytes_waiting: int
-    oldest_waiting: datetime | None
-    lookback: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanResult:
-    """What is to be handed over, and the checkpoint to be kept once it has been.
-
-    Attributes:
-        batches: In position order, at most `max_batches`.
-        checkpoint: Follows the one that the scan was given. As long as it is not stored, the
-            next scan finds the same objects again.
-        statistics: What the scan saw.
-    """
-
-    batches: tuple[Batch, ...]
-    checkpoint: Checkpoint
-    statistics: ScanStatistics
-
-    @property
-    def objects(self) -> tuple[S3Object, ...]:
-        """All objects of all batches, in position order."""
-        return tuple(member for batch in self.batches for member in batch.objects)
+    done = sorted(seen.done + [_Done(each.position, each.identity) for each in above])
+    floor = _raise_floor(
+        Position(now - limits.lookback, "") if adopt else checkpoint.floor,
+        done,
+        bound=waiting_above[0].position if waiting_above else None,
+        horizon=now - limits.lookback,
+        recent_limit=limits.recent_limit,
+    )
+    passed = [each.identity for each in done if floor is not None and each.position <= floor]
+    handed_late = frozenset(each.identity for each in late)
+    following = replace(
+        checkpoint,
+        floor=floor,
+        # In position order, so that what the floor has passed comes first.
+        recent=frozenset(each.identity for each in done[len(passed) :]),
+        settled=None if floor is None else settled.sketch.plus([*handed_late, *passed]),
+        wanted=settled.late - handed_late,
+        selection=selection.digest,
+        overflows=checkpoint.overflows + (settled.overflow is not None),
+    )
+    statistics = ScanStatistics(
+        objects_listed=seen.listed,
+        bytes_listed=seen.listed_bytes,
+        newest=seen.newest,
+        left_out=seen.left_out,
+        files=sum(len(batch) for batch in batches),
+        bytes=sum(batch.bytes for batch in batches),
+        files_late=len(late),
+        files_waiting=len(waiting),
+        bytes_waiting=sum(each.size for each in waiting),
+        oldest_waiting=waiting[0].last_modified if waiting else None,
+        revealed=len(settled.late - checkpoint.wanted),
+        gone=settled.gone + len(checkpoint.recent) - len(seen.done),
+        overflow=settled.overflow,
+        selection_changed=changed,
+        lookback=_kept_lookback(floor, now, limits.lookback),
+    )
+    return ScanResult(batches=batches, checkpoint=following, statistics=statistics)
 
 
 class _Done(NamedTuple):
@@ -120,99 +129,67 @@ class _Done(NamedTuple):
     identity: int
 
 
-def scan(
+@dataclass(slots=True, kw_only=True)
+class _Seen:
+    """What a listing shows to someone who knows a checkpoint."""
+
+    late: list[S3Object] = field(default_factory=list)
+    new: list[S3Object] = field(default_factory=list)
+    done: list[_Done] = field(default_factory=list)
+    below: Listed
+    listed: int = 0
+    listed_bytes: int = 0
+    left_out: int = 0
+    newest: Position | None = None
+
+
+def _look(
     checkpoint: Checkpoint,
     pages: Iterable[Iterable[S3Object]],
-    *,
-    now: datetime,
-    matches: Callable[[S3Object], bool] = lambda _: True,
-    limits: ScanLimits | None = None,
-    adopt: bool = False,
-) -> ScanResult:
-    """Finds what a whole listing holds that the checkpoint does not know. A pure function.
-
-    Args:
-        checkpoint: What has been handed over so far.
-        pages: The whole listing, in any chunks and any order.
-        now: The server's time when it began to answer, aware.
-        matches: Tells which objects count.
-        limits: What may be handed over; by default `ScanLimits()`.
-        adopt: Hand nothing over, and count everything that is listed as handed over: how a
-            scan begins for someone who wants only files from now on. Objects that appear later
-            are new even if their LastModified lies up to the lookback in the past.
-
-    Raises:
-        Exception: Whatever `pages` raises. There is then no result, so nothing has changed.
-    """
-    limits = limits or ScanLimits()
-    floor, known = checkpoint.floor, checkpoint.recent
-    new: list[S3Object] = []
-    done: list[_Done] = []
-    listed = listed_bytes = left_out = 0
-    newest: Position | None = None
+    selection: Selection,
+    below: ListedBelow,
+) -> _Seen:
+    """Sorts the listing into what is new and what is done, above and below the floor."""
+    floor, known, wanted = checkpoint.floor, checkpoint.recent, checkpoint.wanted
+    seen = _Seen(below=below.finish())
     for page in pages:
+        matching: list[int] = []
+        moved: list[int] = []
         for entry in page:
-            listed += 1
-            listed_bytes += entry.size
-            position = entry.position
-            if newest is None or position > newest:
-                newest = position
+            seen.listed += 1
+            seen.listed_bytes += entry.size
+            position, identity = entry.position, entry.identity
+            if seen.newest is None or position > seen.newest:
+                seen.newest = position
             if floor is not None and position <= floor:
-                continue
-            identity = entry.identity
-            if identity in known:
-                done.append(_Done(position, identity))
-            elif matches(entry):
-                new.append(entry)
+                if selection.matches(entry):
+                    matching.append(identity)
+                    if identity in wanted:
+                        seen.late.append(entry)
+                elif selection.may_match(entry):
+                    moved.append(identity)
+            elif identity in known:
+                seen.done.append(_Done(position, identity))
+            elif selection.matches(entry):
+                seen.new.append(entry)
             else:
-                left_out += 1
-    new.sort()
-
-    batches: tuple[Batch, ...] = ()
-    handed, waiting = new, new[:0]
-    if adopt:
-        floor = Position(now - limits.lookback, "")
-    else:
-        batches = tuple(islice(limits.policy.split(new), limits.max_batches))
-        count = sum(len(batch) for batch in batches)
-        handed, waiting = new[:count], new[count:]
-    done.extend(_Done(entry.position, entry.identity) for entry in handed)
-    raised = _raise_floor(
-        floor,
-        done,
-        bound=waiting[0].position if waiting else None,
-        horizon=now - limits.lookback,
-        recent_limit=limits.recent_limit,
-    )
-    recent = (each.identity for each in done if raised is None or each.position > raised)
-    return ScanResult(
-        batches=batches,
-        checkpoint=checkpoint.advanced(raised, recent),
-        statistics=ScanStatistics(
-            objects_listed=listed,
-            bytes_listed=listed_bytes,
-            newest=newest,
-            left_out=left_out,
-            files=sum(len(batch) for batch in batches),
-            bytes=sum(batch.bytes for batch in batches),
-            files_waiting=len(waiting),
-            bytes_waiting=sum(entry.size for entry in waiting),
-            oldest_waiting=waiting[0].last_modified if waiting else None,
-            lookback=_kept_lookback(raised, now, limits.lookback),
-        ),
-    )
+                seen.left_out += 1
+        below.add(matching=matching, moved=moved)
+    seen.late.sort()
+    seen.new.sort()
+    seen.below = below.finish()
+    return seen
 
 
 def _raise_floor(
     floor: Position | None,
-    done: list[_Done],
+    done: Sequence[_Done],
     *,
     bound: Position | None,
     horizon: datetime,
     recent_limit: int,
 ) -> Position | None:
-    """The new floor, by the four rules at the head of this module."""
-    done.sort()
+    """The new floor, by the four rules at the head of this module; `done` in position order."""
     surplus = len(done) - recent_limit
     for index, (position, _) in enumerate(done):
         if bound is not None and position >= bound:

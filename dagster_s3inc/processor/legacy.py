@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 
-from dagster_s3inc.core.checkpoint import Checkpoint, decode_checkpoint
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.core.objects import Position
 
 __all__ = ["decode_any_checkpoint"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -11,10 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_s3inc.core.batching import BatchPolicy
-from dagster_s3inc.core.checkpoint import Checkpoint, encode_checkpoint
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.codec import encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
-from dagster_s3inc.core.scan import ScanLimits, scan
+from dagster_s3inc.core.report import describe_scan
+from dagster_s3inc.core.scan import scan
+from dagster_s3inc.core.sketch import CELLS
 from dagster_s3inc.core.validation import require_at_least
 from dagster_s3inc.errors import (
     CheckpointConflictError,
@@ -58,7 +63,9 @@ class S3IncrementalProcessor:
             lies below `path`, its own key is never handed over.
         client: A boto3 S3 client; by default one from the environment, with adaptive retries.
         objects: Which objects count.
-        lookback: How long an object may take to become visible after its LastModified.
+        lookback: For how long objects are remembered one by one; see
+            `build_s3_incremental_sensor`.
+        sketch_cells: The size of the sketch in the checkpoint; see there.
 
     Raises:
         ConfigurationError: An argument is wrong.
@@ -72,9 +79,10 @@ class S3IncrementalProcessor:
         client: S3Client | None = None,
         objects: ObjectFilter | None = None,
         lookback: timedelta = timedelta(hours=1),
+        sketch_cells: int = CELLS,
     ) -> None:
         self._location = S3Location.parse(path)
-        self._limits = ScanLimits(lookback=lookback, max_batches=1)
+        self._limits = ScanLimits(lookback=lookback, max_batches=1, sketch_cells=sketch_cells)
         self._objects = objects or ObjectFilter()
         self._own_key: str | None = None
         self._pending: _Pending | None = None
@@ -109,6 +117,7 @@ class S3IncrementalProcessor:
         require_at_least("batch_size", batch_size, 1, unit="files")
         objects = self._narrowed(storage_class)
         self._pending = None
+        began = time.monotonic()
         stored = self._store.read()
         checkpoint = Checkpoint() if stored.text is None else decode_any_checkpoint(stored.text)
         scanned = S3Location(self._location.bucket, objects.list_prefix(self._location.key))
@@ -117,19 +126,14 @@ class S3IncrementalProcessor:
             checkpoint,
             self._without_own_key(listing.pages),
             now=listing.server_time,
-            matches=objects.matcher(self._location.key),
+            selection=objects.selection(self._location.key, bucket=self._location.bucket),
             limits=replace(self._limits, policy=BatchPolicy(max_files=batch_size)),
         )
         self._pending = _Pending(result.checkpoint, stored.version)
-        seen = result.statistics
-        _log.info(
-            "%s: %d new files in this batch, %d more waiting, %d objects listed (generation %d)",
-            self._location,
-            seen.files,
-            seen.files_waiting,
-            seen.objects_listed,
-            result.checkpoint.generation,
-        )
+        report = describe_scan(result, source=self._location.uri, seconds=time.monotonic() - began)
+        _log.info(report.summary)
+        for warning in report.warnings:
+            _log.warning(warning)
         return [S3Location(self._location.bucket, each.key).uri for each in result.objects]
 
     def commit_checkpoint(self) -> None:

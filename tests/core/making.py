@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
-from dagster_s3inc.core.scan import ScanLimits, ScanResult, scan
+from dagster_s3inc.core.outcome import ScanResult
+from dagster_s3inc.core.scan import scan
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 

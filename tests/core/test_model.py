@@ -3,7 +3,7 @@
 The machine writes, overwrites, deletes and moves objects, lets time pass, and scans with random
 limits. Every scan starts from the checkpoint's serialized form, as after a restart; some are lost
 (a crash before the commit); now and then everything starts over. The model knows before each scan,
-to the object, what it has to find.
+to the object, what it has to find; what appears at or below the floor, it expects one scan later.
 """
 
 from __future__ import annotations
@@ -15,23 +15,30 @@ from random import Random
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from dagster_s3inc.core.batching import BatchPolicy
-from dagster_s3inc.core.checkpoint import Checkpoint, decode_checkpoint, encode_checkpoint
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.codec import decode_checkpoint, encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
-from dagster_s3inc.core.scan import ScanLimits, ScanResult, scan
+from dagster_s3inc.core.outcome import ScanResult
+from dagster_s3inc.core.scan import scan
 from tests.core.making import HOUR, RANDOMS, START, in_pages
 
 KEYS = [f"{name}.csv" for name in ("B", "a", "a/b", "c", "é/c", "😀")] + ["c.csv.tmp"]
 SEVERAL = st.lists(st.sampled_from(KEYS), min_size=1, max_size=4, unique=True)
 
-# In seconds. The greatest age is below the lookback, so no object appears too late by its own
-# fault.
-AGES = st.sampled_from([0, 0, 1, 60, 1800, 3000])
-SHORT_PAUSES = st.sampled_from([0, 0, 0, 1, 60])
-PAUSES = st.sampled_from([0, 0, 1, 1800, 3599, 3600, 3601, 7200, 3 * 86_400])
+# In seconds; the lookback is an hour.
+AGES = st.sampled_from([0, 0, 1, 60, 1800, 3000, 7200, 9 * 86_400])
+PAUSES = st.sampled_from([1, 60, 1800, 3599, 3600, 3601, 3 * 86_400])
+
+FILTERS = [
+    ObjectFilter(include="**/*.csv"),
+    ObjectFilter(include="**/*.csv", storage_classes="STANDARD_IA"),
+    ObjectFilter(exclude="a/**", max_size=7),
+]
 
 LIMITS = st.builds(
     ScanLimits,
@@ -62,7 +69,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.etags = count()
         self.clock = START
         self.bucket: dict[str, S3Object] = {}
-        self.matches = ObjectFilter(include="**/*.csv").matcher("")
+        self.filter = FILTERS[0]
         self.stored = encode_checkpoint(Checkpoint())
         self.forget()
 
@@ -70,28 +77,30 @@ class CoreMachine(RuleBasedStateMachine):
         """Nothing has been handed over (yet, or in this generation)."""
         self.handed: set[Version] = set()
         self.places: set[Position] = set()
-        # What appeared at or below a floor that had to rise, and how far the scans said it had to.
-        self.given_up: set[Version] = set()
-        self.given_up_to: datetime | None = None
+        # What the last scan found at or below the floor, for the next to hand over.
+        self.late: set[Version] = set()
+        # What was at or below the floor when the filter changed, and counts as handed over.
+        self.passed: set[Version] = set()
+        self.scanned_with: ObjectFilter | None = None
 
     # What happens to the bucket.
 
     def put(self, entry: S3Object) -> None:
         """Makes an object visible."""
         self.bucket[entry.key] = entry
-        floor = self.checkpoint.floor
-        if floor is not None and entry.position <= floor and version(entry) not in self.handed:
-            said = self.given_up_to is not None and entry.last_modified <= self.given_up_to
-            assert said, "Nothing is lost quietly: an object appeared below the floor."
-            self.given_up.add(version(entry))
 
-    @rule(pause=SHORT_PAUSES, keys=SEVERAL, age=AGES, size=st.integers(0, 9))
-    def write(self, pause: int, keys: list[str], age: int, size: int) -> None:
+    @rule(keys=SEVERAL, age=AGES, size=st.integers(0, 9))
+    def write(self, keys: list[str], age: int, size: int) -> None:
         """Objects of one second become visible, new or overwritten, some of them late."""
-        self.wait(pause)
         for key in keys:
             modified = self.clock - timedelta(seconds=age)
             self.put(S3Object(modified, key, f"e{next(self.etags)}", size))
+
+    @rule(keys=SEVERAL, age=AGES)
+    def write_during_an_outage(self, keys: list[str], age: int) -> None:
+        """Objects come while the sensor stands still for hours."""
+        self.write(keys, age, 1)
+        self.wait(7200)
 
     @precondition(lambda self: self.bucket)
     @rule(index=st.integers(0, 99), same_bytes=st.booleans())
@@ -115,6 +124,12 @@ class CoreMachine(RuleBasedStateMachine):
         if old.storage_class != "GLACIER":
             self.bucket[old.key] = old._replace(storage_class=storage_class)
 
+    @rule(chosen=st.sampled_from(FILTERS))
+    def change_filter(self, chosen: ObjectFilter) -> None:
+        """The sensor is deployed with another filter."""
+        self.filter = chosen
+
+    @rule(seconds=PAUSES)
     def wait(self, seconds: int) -> None:
         """Time passes."""
         self.clock += timedelta(seconds=seconds)
@@ -130,38 +145,52 @@ class CoreMachine(RuleBasedStateMachine):
         """The checkpoint, always read from what is stored."""
         return decode_checkpoint(self.stored)
 
-    @rule(
-        pause=PAUSES,
-        limits=LIMITS,
-        random=RANDOMS,
-        committed=st.sampled_from([True, True, False]),
-    )
-    def tick(self, pause: int, limits: ScanLimits, random: Random, committed: bool) -> None:
+    @rule(limits=LIMITS, random=RANDOMS, committed=st.sampled_from([True, True, False]))
+    def tick(self, limits: ScanLimits, random: Random, committed: bool) -> None:
         """A scan; without the commit, its checkpoint is lost."""
-        self.wait(pause)
+        floor, passed = self.checkpoint.floor, self.passed | self.passed_by_change()
         result = scan(
             self.checkpoint,
             in_pages(list(self.bucket.values()), random),
             now=self.clock,
-            matches=self.matches,
+            selection=self.filter.selection(""),
             limits=replace(limits, recent_limit=self.recent_limit),
         )
-        self.check_objects(result, limits)
+        self.check_objects(result, limits, passed)
         self.check_floor(result)
         if committed:
             self.stored = encode_checkpoint(result.checkpoint)
             self.handed |= {version(entry) for entry in result.objects}
             self.places |= {entry.position for entry in result.objects}
-            kept = result.statistics.lookback
-            self.given_up_to = self.clock - kept if kept < HOUR else None
+            self.passed, self.scanned_with = passed, self.filter
+            below = [entry for entry in self.below(floor) if self.counts(entry)]
+            self.late = {version(entry) for entry in below} - self.handed - self.passed
             assert self.checkpoint == result.checkpoint
-            assert len(self.stored) < 300 + 11 * self.recent_limit, "The cursor is bounded."
+            assert len(self.stored) < 1200 + 11 * self.recent_limit, "The cursor is bounded."
 
-    def check_objects(self, result: ScanResult, limits: ScanLimits) -> None:
+    def counts(self, entry: S3Object, *, any_class: bool = False) -> bool:
+        """Whether an object matches, or might with another storage class."""
+        return self.filter.matcher("", any_class=any_class)(entry)
+
+    def below(self, floor: Position | None) -> list[S3Object]:
+        """What lies where nothing is remembered one by one."""
+        return [e for e in self.bucket.values() if floor is not None and e.position <= floor]
+
+    def passed_by_change(self) -> set[Version]:
+        """What a scan with a changed filter takes as handed over."""
+        if self.scanned_with in (None, self.filter):
+            return set()
+        below = [e for e in self.below(self.checkpoint.floor) if self.counts(e, any_class=True)]
+        known = self.handed | {version(e) for e in below if self.counts(e)} & self.late
+        return {version(entry) for entry in below} - known
+
+    def check_objects(self, result: ScanResult, limits: ScanLimits, passed: set[Version]) -> None:
         """What was found is exactly what the model expects, in order, within the limits."""
-        known = self.handed | self.given_up
-        new = [e for e in self.bucket.values() if is_wanted(e) and version(e) not in known]
-        expected, found = sorted(new), list(result.objects)
+        floor, done = self.checkpoint.floor, self.handed | passed
+        new = [e for e in self.bucket.values() if self.counts(e) and version(e) not in done]
+        below = self.below(floor)
+        expected = sorted(e for e in new if e not in below or version(e) in self.late)
+        found = list(result.objects)
         assert not self.handed & {version(entry) for entry in found}, "Nothing twice."
         assert len(found) + result.statistics.files_waiting == len(expected), "Nothing lost."
         assert found == expected[: len(found)], "The oldest first, in position order."
@@ -172,9 +201,9 @@ class CoreMachine(RuleBasedStateMachine):
             assert 1 <= len(batch) <= limits.policy.max_files
             heavy = limits.policy.max_bytes is not None and batch.bytes > limits.policy.max_bytes
             assert not heavy or len(batch) == 1
-        for entry in expected[len(found) : len(found) + 1]:
-            floor = result.checkpoint.floor
-            assert floor is None or floor < entry.position, "The floor stays below what waits."
+        above = [entry for entry in expected[len(found) :] if entry not in below]
+        passed_now = self.below(result.checkpoint.floor)
+        assert not any(entry in passed_now for entry in above), "The floor stays below what waits."
 
     def check_floor(self, result: ScanResult) -> None:
         """The floor rises by its rules alone."""
@@ -198,25 +227,16 @@ class CoreMachine(RuleBasedStateMachine):
         assert self.checkpoint == Checkpoint(generation=following)
         self.forget()
 
-    @invariant()
-    def only_a_bound_gives_anything_up(self) -> None:
-        """With room for all identities, nothing at all is given up."""
-        assert self.recent_limit < 1200 or not self.given_up
-
     def teardown(self) -> None:
         """Ticks without changes hand over everything; then nothing is new, however much later."""
         if not hasattr(self, "stored"):
             return
         few, many = ScanLimits(policy=BatchPolicy(max_files=1), max_batches=2), ScanLimits()
         for limits in [few] * len(KEYS) + [many] * 2:
-            self.tick(3600, limits, Random(0), True)  # noqa: S311
-        wanted = {version(entry) for entry in self.bucket.values() if is_wanted(entry)}
-        assert wanted <= self.handed | self.given_up, "Nothing lost."
-
-
-def is_wanted(entry: S3Object) -> bool:
-    """The filter, in the model's own words."""
-    return entry.key.endswith(".csv") and entry.storage_class != "GLACIER"
+            self.wait(3600)
+            self.tick(limits, Random(0), True)  # noqa: S311
+        wanted = {version(entry) for entry in self.bucket.values() if self.counts(entry)}
+        assert wanted <= self.handed | self.passed, "Nothing lost."
 
 
 TestCore = CoreMachine.TestCase

@@ -7,18 +7,19 @@ from hypothesis import strategies as st
 from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.report import ScanReport, describe_scan, format_bytes
-from dagster_s3inc.core.scan import ScanLimits, scan
-from tests.core.making import HOUR, at, make_object
+from dagster_s3inc.core.scan import scan
+from tests.core.making import at, make_object
 
 
 def report_on(objects: list[S3Object], limits: ScanLimits | None = None) -> ScanReport:
     """The words for a first scan of these objects, of which *.tmp are left out."""
-    matches = ObjectFilter(exclude="*.tmp").matcher("")
+    selection = ObjectFilter(exclude="*.tmp").selection("")
     checkpoint = Checkpoint(generation=4)
-    result = scan(checkpoint, [objects], now=at(600), matches=matches, limits=limits)
-    return describe_scan(result, source="s3://b/in", seconds=1.234, asked_lookback=HOUR)
+    result = scan(checkpoint, [objects], now=at(600), selection=selection, limits=limits)
+    return describe_scan(result, source="s3://b/in", seconds=1.234)
 
 
 def test_empty_listing_in_words() -> None:
@@ -63,15 +64,6 @@ def test_waiting_files_are_told(count: int, expected: str) -> None:
     summary = report_on([make_object(f"k{index}", index) for index in range(count)], limits).summary
     assert summary.startswith("4 files (4 bytes) in 2 batches")
     assert summary.endswith(expected)
-
-
-def test_weaker_lookback_is_a_warning() -> None:
-    """Only where the lookback asked for is not kept, a warning says by how much and what to do."""
-    objects = [make_object(f"k{index}", 60 * index) for index in range(9)]
-    assert report_on(objects, ScanLimits(recent_limit=9)).warnings == ()
-    (warning,) = report_on(objects, ScanLimits(recent_limit=4)).warnings
-    assert "only up to 0:06:00 after their LastModified, not 1:00:00" in warning
-    assert "split the prefix" in warning
 
 
 @given(st.integers(0, 2**62))

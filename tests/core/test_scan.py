@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
-from dagster_s3inc.core.scan import ScanLimits, scan
+from dagster_s3inc.core.scan import scan
 from dagster_s3inc.errors import ConfigurationError, EndpointError
 from tests.core.making import (
     DAY,
@@ -115,8 +117,8 @@ def test_changed_filter_does_not_repeat_what_was_handed_over() -> None:
     """An object that no longer matches stays known as long as it is above the floor."""
     objects = [make_object("a", 10), make_object("b", 10)]
     checkpoint = look(FIRST, objects, 10).checkpoint
-    only_a = ObjectFilter(include="a").matcher("")
-    kept = scan(checkpoint, [objects], now=at(11), matches=only_a).checkpoint
+    only_a = ObjectFilter(include="a").selection("")
+    kept = scan(checkpoint, [objects], now=at(11), selection=only_a).checkpoint
     assert look(kept, objects, 12).objects == ()
 
 
@@ -146,8 +148,8 @@ def test_statistics_count_what_was_seen() -> None:
     objects = [make_object(f"k{index}", index, size=10**index) for index in range(5)]
     checkpoint = look(FIRST, objects[:1], 0).checkpoint
     limits = ScanLimits(policy=BatchPolicy(max_files=1), max_batches=2)
-    matches = ObjectFilter(exclude="k4").matcher("")
-    seen = scan(checkpoint, [objects], now=at(5), matches=matches, limits=limits).statistics
+    selection = ObjectFilter(exclude="k4").selection("")
+    seen = scan(checkpoint, [objects], now=at(5), selection=selection, limits=limits).statistics
     assert (seen.objects_listed, seen.bytes_listed) == (5, 11_111)
     assert (seen.files, seen.bytes) == (2, 110)
     assert (seen.files_waiting, seen.bytes_waiting, seen.oldest_waiting) == (1, 1000, at(3))
@@ -157,7 +159,7 @@ def test_statistics_count_what_was_seen() -> None:
 def test_empty_listing_changes_nothing() -> None:
     """Where nothing is listed, nothing is handed over and the checkpoint stays."""
     result = scan(FIRST, [], now=at(0))
-    assert (result.batches, result.checkpoint) == ((), FIRST)
+    assert (result.batches, result.checkpoint) == ((), replace(FIRST, selection=""))
     assert (result.statistics.newest, result.statistics.oldest_waiting) == (None, None)
 
 

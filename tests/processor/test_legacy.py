@@ -4,7 +4,8 @@ from datetime import datetime, timezone
 
 import pytest
 
-from dagster_s3inc.core.checkpoint import Checkpoint, encode_checkpoint
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.codec import encode_checkpoint
 from dagster_s3inc.core.objects import Position
 from dagster_s3inc.errors import CheckpointFormatError
 from dagster_s3inc.processor.legacy import decode_any_checkpoint

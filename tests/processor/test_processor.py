@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dagster_s3inc import ObjectFilter, S3IncrementalProcessor
-from dagster_s3inc.core.checkpoint import decode_checkpoint
+from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.errors import (
     BucketNotFoundError,
     CheckpointConflictError,
@@ -218,7 +218,7 @@ def test_storage_class_filter(
 def test_lookback_is_honoured(
     moto: S3Server, new_bucket: Callable[[S3Server], str], tmp_path: Path
 ) -> None:
-    """A file that appears late is found within the lookback, and not beyond."""
+    """A file that appears late is found at once within the lookback, and one scan later beyond."""
     bucket, client = new_bucket(moto), moto.client()
     now = datetime.now(timezone.utc)
 
@@ -240,6 +240,7 @@ def test_lookback_is_honoured(
     put_back("late", 30)
     assert found(hour) == [f"s3://{bucket}/late"]
     assert found(minutes) == []
+    assert found(minutes) == [f"s3://{bucket}/late"]
 
 
 def test_missing_bucket_is_no_empty_batch(client: Any, tmp_path: Path) -> None:
@@ -285,7 +286,7 @@ def test_it_logs_and_does_not_print(
         processor.get_new_files()
         processor.commit_checkpoint()
         processor.reset_checkpoint()
-    assert "1 new files in this batch, 0 more waiting, 1 objects listed" in caplog.text
+    assert "1 file (1 bytes) in 1 batch in generation 1: looked at 1 object" in caplog.text
     assert "checkpoint committed" in caplog.text
     assert "generation 2 begins" in caplog.text
     assert capsys.readouterr() == ("", "")

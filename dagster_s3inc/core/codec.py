@@ -1,0 +1,149 @@
+"""The serialized form of a checkpoint, which is the sensor's cursor.
+
+A public contract: one line of ASCII JSON that starts with the fields which a person can read,
+versioned, and bounded. Identities are packed into 8 bytes each and written in base64.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from typing import Any, Final, NoReturn
+
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.objects import Position, format_time, parse_time
+from dagster_s3inc.core.sketch import Sketch
+from dagster_s3inc.errors import CheckpointFormatError, CheckpointVersionError
+
+__all__ = ["VERSION", "decode_checkpoint", "encode_checkpoint"]
+
+VERSION: Final = 1
+
+_IDENTITY_BYTES: Final = 8
+_START_OVER: Final = (
+    "It was left as it is. To start over, with every file processed again: launch the sensor's "
+    "reset job, or call reset_checkpoint() on a processor"
+)
+
+
+def encode_checkpoint(checkpoint: Checkpoint) -> str:
+    """Writes a checkpoint as one line of ASCII JSON; equal checkpoints give equal text."""
+    settled = checkpoint.settled
+    document = {
+        "version": VERSION,
+        "generation": checkpoint.generation,
+        "floor": checkpoint.floor and _write_position(checkpoint.floor),
+        "recent": _pack(checkpoint.recent),
+        "settled": "" if settled is None else b64encode(settled.to_bytes()).decode("ascii"),
+        "wanted": _pack(checkpoint.wanted),
+        # Part of the format, and empty as long as every scan reads the whole listing.
+        "pass": None,
+        "selection": checkpoint.selection,
+        "overflows": checkpoint.overflows,
+        "reset_seen": checkpoint.reset_seen,
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def decode_checkpoint(text: str) -> Checkpoint:
+    """Reads what `encode_checkpoint` wrote.
+
+    Raises:
+        CheckpointVersionError: It is of a version that this release does not know.
+        CheckpointFormatError: It is no checkpoint, or a damaged one. Both say how to start over.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError:
+        _refuse(f"it is no JSON: {text[:60]!r}")
+    if not isinstance(document, dict) or "version" not in document:
+        _refuse(f"it has no field 'version': {text[:60]!r}")
+    if document["version"] != VERSION or document.get("pass"):
+        raise CheckpointVersionError(
+            f"The stored checkpoint is of version {document['version']!r}, or uses fields of a "
+            f"later release; this release of dagster_s3inc reads version {VERSION} without them. "
+            f"{_START_OVER}, or install the release that wrote it."
+        )
+    return Checkpoint(
+        generation=_read_count(document, "generation", least=1),
+        floor=_read_position(document.get("floor")),
+        recent=_unpack(document, "recent"),
+        settled=_read_sketch(document.get("settled")),
+        wanted=_unpack(document, "wanted"),
+        selection=_read_text(document, "selection"),
+        overflows=_read_count(document, "overflows", least=0),
+        reset_seen=_read_text(document, "reset_seen"),
+    )
+
+
+def _write_position(position: Position) -> dict[str, str]:
+    packed = b64encode(position.key.encode("utf-8", "surrogatepass")).decode("ascii")
+    written = {"last_modified": format_time(position.last_modified)}
+    # A key of control characters takes six times its length in JSON; the cursor is bounded.
+    if len(json.dumps(position.key)) <= len(packed):
+        return {**written, "key": position.key}
+    return {**written, "key_base64": packed}
+
+
+def _read_position(value: Any) -> Position | None:
+    if value is None:
+        return None
+    try:
+        last_modified = parse_time(value["last_modified"])
+        if "key_base64" in value:
+            packed = b64decode(value["key_base64"], validate=True)
+            return Position(last_modified, packed.decode("utf-8", "surrogatepass"))
+        key = value["key"]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        _refuse(f"its floor is {value!r}")
+    if not isinstance(key, str):
+        _refuse(f"the key of its floor is {key!r}")
+    return Position(last_modified, key)
+
+
+def _read_count(document: dict[str, Any], field: str, *, least: int) -> int:
+    value = document.get(field, 0)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        _refuse(f"its {field} is {value!r}")
+    return value
+
+
+def _read_text(document: dict[str, Any], field: str) -> str | None:
+    value = document.get(field)
+    if not isinstance(value, str | None):
+        _refuse(f"its {field} is {value!r}")
+    return value
+
+
+def _read_sketch(value: Any) -> Sketch | None:
+    try:
+        return Sketch.from_bytes(b64decode(value, validate=True)) if value else None
+    except (TypeError, ValueError, binascii.Error):
+        _refuse("its field 'settled' is damaged")
+
+
+def _pack(identities: Iterable[int]) -> str:
+    packed = b"".join(each.to_bytes(_IDENTITY_BYTES, "big") for each in sorted(identities))
+    return b64encode(packed).decode("ascii")
+
+
+def _unpack(document: dict[str, Any], field: str) -> frozenset[int]:
+    try:
+        packed = b64decode(document.get(field), validate=True)  # type: ignore[arg-type] # checked
+    except (TypeError, ValueError, binascii.Error):
+        _refuse(f"its field {field!r} is no base64")
+    if len(packed) % _IDENTITY_BYTES:
+        _refuse(f"its field {field!r} is cut short")
+    return frozenset(
+        int.from_bytes(packed[start : start + _IDENTITY_BYTES], "big")
+        for start in range(0, len(packed), _IDENTITY_BYTES)
+    )
+
+
+def _refuse(why: str) -> NoReturn:
+    raise CheckpointFormatError(
+        f"The stored checkpoint cannot be read: {why}. Was it edited by hand, cut short, or "
+        f"written by something else? {_START_OVER}."
+    )

@@ -1,0 +1,43 @@
+"""What one scan may hand over, and how much a checkpoint may remember."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.core.checkpoint import RECENT_LIMIT
+from dagster_s3inc.core.sketch import CELLS, Sketch
+from dagster_s3inc.core.validation import require_at_least
+from dagster_s3inc.errors import ConfigurationError
+
+__all__ = ["ScanLimits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanLimits:
+    """What one scan may hand over, and how much the checkpoint may remember.
+
+    Attributes:
+        policy: How objects are cut into batches.
+        max_batches: The most batches that one scan hands over.
+        lookback: For how long objects are remembered one by one.
+        recent_limit: The most identities that the checkpoint remembers above its floor.
+        sketch_cells: The size of the sketch, 14 bytes each. Two thirds as many changes at or
+            below the floor, from one scan to the next, can be told apart.
+    """
+
+    policy: BatchPolicy = field(default_factory=BatchPolicy)
+    max_batches: int = 20
+    lookback: timedelta = timedelta(hours=1)
+    recent_limit: int = RECENT_LIMIT
+    sketch_cells: int = CELLS
+
+    def __post_init__(self) -> None:
+        require_at_least("max_batches", self.max_batches, 1, unit="batches")
+        require_at_least("recent_limit", self.recent_limit, 1, unit="identities")
+        Sketch.empty(self.sketch_cells)
+        if not isinstance(self.lookback, timedelta) or self.lookback < timedelta(0):
+            raise ConfigurationError(
+                f"lookback must be a timedelta of zero or more, not {self.lookback!r}"
+            )
