@@ -1,33 +1,23 @@
-"""The sensor: cursor in, run requests out."""
+"""The sensor and its options."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import dagster as dg
 
-from dagster_s3inc.batch import SOURCE_TAG, batch_config, batch_tags
-from dagster_s3inc.core.batching import Batch, BatchPolicy
-from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.codec import encode_checkpoint
+from dagster_s3inc.batch import SOURCE_TAG
+from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
-from dagster_s3inc.core.outcome import ScanResult
-from dagster_s3inc.core.report import describe_scan
-from dagster_s3inc.core.scan import scan
 from dagster_s3inc.core.sketch import CELLS
 from dagster_s3inc.core.validation import require_at_least, require_aware
-from dagster_s3inc.cursor import make_run_key, start_of_tick
 from dagster_s3inc.errors import ConfigurationError
-from dagster_s3inc.s3.listing import open_listing
 from dagster_s3inc.s3.location import S3Location
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from dagster_s3inc.tick import Tick
 
 __all__ = ["StartFrom", "build_s3_incremental_sensor"]
 
@@ -113,14 +103,15 @@ def build_s3_incremental_sensor(
         "asset_selection": asset_selection,
     }
     optional = {**targets, "owners": owners}
+    require_at_least("max_batches_per_tick", max_batches_per_tick, 1, unit="batches")
     location = S3Location.parse(uri)
-    tick = _Tick(
+    tick = Tick(
         name=name,
         location=location,
         objects=_bounded(objects or ObjectFilter(), start_from),
         limits=ScanLimits(
             policy=batch or BatchPolicy(),
-            max_batches=_checked_max_batches(max_batches_per_tick),
+            max_batches=max_batches_per_tick,
             lookback=lookback,
             sketch_cells=sketch_cells,
         ),
@@ -149,74 +140,6 @@ def build_s3_incremental_sensor(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tick:
-    """What the evaluations of one sensor have in common."""
-
-    name: str
-    location: S3Location
-    objects: ObjectFilter
-    limits: ScanLimits
-    adopt_first: bool
-    s3_resource_key: str
-    batch_resource_key: str
-    job_names: tuple[str | None, ...]
-    run_tags: Mapping[str, str]
-
-    def evaluate(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        began = time.monotonic()
-        start = start_of_tick(context, self.name)
-        client = _client_of(getattr(context.resources, self.s3_resource_key))
-        prefix = self.location.key
-        scanned = replace(self.location, key=self.objects.list_prefix(prefix))
-        listing = open_listing(client, scanned)
-        result = scan(
-            start.checkpoint,
-            listing.pages,
-            now=listing.server_time,
-            selection=self.objects.selection(prefix, bucket=self.location.bucket),
-            limits=self.limits,
-            adopt=self.adopt_first and start.is_first,
-        )
-        report = describe_scan(
-            result,
-            source=self.location.uri,
-            seconds=time.monotonic() - began,
-        )
-        context.log.info(report.summary)
-        for warning in report.warnings:
-            context.log.warning(warning)
-        cursor = encode_checkpoint(result.checkpoint)
-        if not result.batches:
-            reason = " ".join((report.summary, *report.warnings))
-            return dg.SensorResult(skip_reason=reason, cursor=cursor)
-        return dg.SensorResult(run_requests=list(self._requests(result)), cursor=cursor)
-
-    def _requests(self, result: ScanResult) -> Iterator[dg.RunRequest]:
-        for batch in result.batches:
-            for job_name in self.job_names:
-                yield self._request(batch, result.checkpoint, job_name)
-
-    def _request(self, batch: Batch, checkpoint: Checkpoint, job_name: str | None) -> dg.RunRequest:
-        config = batch_config(self.location.bucket, batch)
-        return dg.RunRequest(
-            run_key=make_run_key(checkpoint.generation, batch.id, job_name),
-            run_config={"resources": {self.batch_resource_key: {"config": config}}},
-            tags={**self.run_tags, **batch_tags(self.location.uri, checkpoint, batch)},
-            job_name=job_name,
-        )
-
-
-def _client_of(resource: Any) -> S3Client:
-    client = resource.get_client() if hasattr(resource, "get_client") else resource
-    if not hasattr(client, "list_objects_v2"):
-        raise ConfigurationError(
-            f"The S3 resource is a {type(resource).__name__}, which is neither an S3Resource nor "
-            f"a boto3 S3 client. Put one of these under the key that s3_resource_key names."
-        )
-    return client  # type: ignore[no-any-return]
-
-
 def _bounded(objects: ObjectFilter, start_from: StartFrom) -> ObjectFilter:
     if start_from in ("beginning", "now"):
         return objects
@@ -227,11 +150,6 @@ def _bounded(objects: ObjectFilter, start_from: StartFrom) -> ObjectFilter:
     require_aware("start_from", start_from)
     earliest = max(start_from, objects.modified_after or start_from)
     return replace(objects, modified_after=earliest)
-
-
-def _checked_max_batches(value: int) -> int:
-    require_at_least("max_batches_per_tick", value, 1, unit="batches")
-    return value
 
 
 def _job_names(sensor_name: str, given: Mapping[str, Any]) -> tuple[str | None, ...]:

@@ -56,11 +56,11 @@ def decode_checkpoint(text: str) -> Checkpoint:
     """
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         _refuse(f"it is no JSON: {text[:60]!r}")
     if not isinstance(document, dict) or "version" not in document:
         _refuse(f"it has no field 'version': {text[:60]!r}")
-    if document["version"] != VERSION or document.get("pass"):
+    if document["version"] is True or document["version"] != VERSION or document.get("pass"):
         raise CheckpointVersionError(
             f"The stored checkpoint is of version {document['version']!r}, or uses fields of a "
             f"later release; this release of dagster_s3inc reads version {VERSION} without them. "

@@ -125,8 +125,7 @@ class ObjectFilter:
         """
         start, cut = self.list_prefix(prefix), len(prefix)
         open_prefix = prefix != "" and not prefix.endswith("/")
-        included = glob.compile(self.include, flags=_GLOB_FLAGS) if self.include else None
-        excluded = glob.compile(self.exclude, flags=_GLOB_FLAGS) if self.exclude else None
+        included, excluded = _compiled(self.include), _compiled(self.exclude)
 
         def matches(candidate: S3Object) -> bool:
             if not any_class and not self._matches_class(candidate.storage_class):
@@ -177,6 +176,11 @@ class ObjectFilter:
             special = _GLOB_SPECIAL.search(pattern)
             starts.append(pattern[: special.start()] if special else pattern)
         return prefix + _common_start(starts)
+
+
+def _compiled(patterns: Sequence[str]) -> glob.WcMatcher[str] | None:
+    # No limit to what braces expand to: the patterns are the project's own, not a stranger's.
+    return glob.compile(patterns, flags=_GLOB_FLAGS, limit=0) if patterns else None
 
 
 def _common_start(texts: Sequence[str]) -> str:

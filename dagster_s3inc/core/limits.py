@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final
 
 from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.checkpoint import RECENT_LIMIT
@@ -12,6 +13,9 @@ from dagster_s3inc.core.validation import require_at_least
 from dagster_s3inc.errors import ConfigurationError
 
 __all__ = ["ScanLimits"]
+
+# Older than S3, so that more could only be a mistake (and a time before the first year).
+_LONGEST_LOOKBACK: Final = timedelta(days=36_500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,9 @@ class ScanLimits:
         require_at_least("max_batches", self.max_batches, 1, unit="batches")
         require_at_least("recent_limit", self.recent_limit, 1, unit="identities")
         Sketch.empty(self.sketch_cells)
-        if not isinstance(self.lookback, timedelta) or self.lookback < timedelta(0):
+        least, most = timedelta(0), _LONGEST_LOOKBACK
+        if not isinstance(self.lookback, timedelta) or not least <= self.lookback <= most:
             raise ConfigurationError(
-                f"lookback must be a timedelta of zero or more, not {self.lookback!r}"
+                f"lookback must be a timedelta of zero or more, and at most {most.days} days, not "
+                f"{self.lookback!r}"
             )

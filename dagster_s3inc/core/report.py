@@ -47,7 +47,8 @@ def describe_scan(result: ScanResult, *, source: str, seconds: float) -> ScanRep
     ]
     if seen.newest is not None:
         newest = format_time(seen.newest.last_modified)
-        parts.append(f"the newest is {seen.newest.key} of {newest}")
+        key = seen.newest.key if seen.newest.key.isprintable() else repr(seen.newest.key)
+        parts.append(f"the newest is {key} of {newest}")
     if seen.files_late:
         parts.append(f"{_count(seen.files_late, 'file')} had appeared late")
     if seen.revealed:
@@ -103,8 +104,8 @@ def format_bytes(size: int) -> str:
     """A size in the largest binary unit of which there is at least one, as in `1.5 MiB`."""
     amount = float(size)
     for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if amount < 1024:
-            return f"{size:,} bytes" if unit == "bytes" else f"{amount:,.1f} {unit}"
+        if round(amount, 1) < 1024:
+            return _count(size, "byte") if unit == "bytes" else f"{amount:,.1f} {unit}"
         amount /= 1024
     return f"{amount:,.1f} PiB"
 

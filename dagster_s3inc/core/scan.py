@@ -57,9 +57,9 @@ def scan(
         now: The server's time when it began to answer, aware.
         selection: What counts; by default every object.
         limits: What may be handed over; by default `ScanLimits()`.
-        adopt: Hand nothing over, and count everything that is listed as handed over: how a
-            scan begins for someone who wants only files from now on. Objects that appear later
-            are new, whatever their LastModified.
+        adopt: Hand nothing over, and count everything that may match as handed over: how the
+            first scan begins for someone who wants only files from now on. Objects that appear
+            later are new, whatever their LastModified.
 
     Raises:
         Exception: Whatever `pages` raises. There is then no result, so nothing has changed.

@@ -50,6 +50,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from dagster_s3inc.core.mixing import QUARTERS, places_and_checks
 from dagster_s3inc.core.validation import require_at_least
 from dagster_s3inc.errors import ConfigurationError
 
@@ -74,24 +75,11 @@ CELLS_LIMIT: Final = 2**16
 Identities: TypeAlias = "npt.NDArray[np.uint64] | Iterable[int]"
 """Distinct whole numbers in 0..2**64-1; fastest as an array of uint64."""
 
-_QUARTERS: Final = 4
 _CELL_BYTES: Final = 14
 _SIZE: Final = struct.Struct("<q")
 
 # Identities hashed at once: few enough for their temporaries to stay in the processor's cache.
 _BLOCK: Final = 2**15
-
-# Finalizers of published hash functions, as (shift, factor, shift, factor, shift). Three, so that
-# identities which agree in two cells agree in the others and in the check only by chance.
-_SPLITMIX64: Final = (30, 0xBF58476D1CE4E5B9, 27, 0x94D049BB133111EB, 31)
-_MURMUR3: Final = (33, 0xFF51AFD7ED558CCD, 33, 0xC4CEB9FE1A85EC53, 33)
-_MOREMUR: Final = (27, 0x3C79AC492BA7B653, 33, 0x1C69B3F74AC4AE35, 27)
-
-# Added to every identity first, because a finalizer leaves 0 as it is.
-_OFFSET: Final = 0x9E3779B97F4A7C15
-
-_HALF: Final = np.uint64(32)
-_LOW_HALF: Final = np.uint64(2**32 - 1)
 
 
 class Difference(NamedTuple):
@@ -272,7 +260,7 @@ class SketchBuilder:
         to_identities, to_checks, to_counts = self._columns
         cells = len(to_counts)
         for block in _blocks(identities):
-            places, checks = _hash(block, cells)
+            places, checks = places_and_checks(block, cells)
             for quarter in places:
                 np.bitwise_xor.at(to_identities, quarter, block)
                 np.bitwise_xor.at(to_checks, quarter, checks)
@@ -315,12 +303,12 @@ def estimate(difference: Sketch) -> Estimate:
     With 600 cells the sum of both numbers is right within 12% (in 95 of 100 cases). A few
     identities added among very many removed are thus lost in the margin.
     """
-    width = difference.cells // _QUARTERS
+    width = difference.cells // QUARTERS
     mean = difference.size / width
     centre = round(mean)
     # Counts are known modulo 2**16; the values nearest to the mean are meant.
     wrapped = (difference._columns().counts.astype(np.int64) - centre + 2**15) % 2**16 - 2**15
-    squares = float(np.square(wrapped + (centre - mean)).sum()) / _QUARTERS
+    squares = float(np.square(wrapped + (centre - mean)).sum()) / QUARTERS
     # In a quarter, the squares of n random signs in `width` cells add up to n * (1 - 1/width).
     both = max(squares / (1 - 1 / width), abs(difference.size))
     added = round((both + difference.size) / 2)
@@ -333,32 +321,9 @@ def _alone(sketch: Sketch) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint6
     columns = sketch._columns()
     single = np.flatnonzero((columns.counts == 1) | (columns.counts == -1))
     identities, counts = columns.identities[single], columns.counts[single]
-    places, checks = _hash(identities, sketch.cells)
+    places, checks = places_and_checks(identities, sketch.cells)
     pure = (checks == columns.checks[single]) & (places == single).any(axis=0)
     return np.unique(identities[pure & (counts == 1)]), np.unique(identities[pure & (counts == -1)])
-
-
-def _hash(
-    identities: npt.NDArray[np.uint64], cells: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
-    """The four cells of each identity, a row for each quarter, and the check of each."""
-    width = cells // _QUARTERS
-    start = identities + np.uint64(_OFFSET)
-    mixed = [_mix(start, steps) for steps in (_SPLITMIX64, _MURMUR3)]
-    halves = np.stack([half for each in mixed for half in (each >> _HALF, each & _LOW_HALF)])
-    # Each half is taken as a fraction of 2**32; a quarter's width is far below that.
-    places = (halves * np.uint64(width) >> _HALF).astype(np.int64)
-    places += width * np.arange(_QUARTERS)[:, np.newaxis]
-    return places, _mix(start, _MOREMUR).astype(np.uint32)
-
-
-def _mix(values: npt.NDArray[np.uint64], steps: tuple[int, ...]) -> npt.NDArray[np.uint64]:
-    # All modulo 2**64, and all of one type: numpy 1 makes floats of uint64 and other integers.
-    shift, factor, next_shift, next_factor, last_shift = map(np.uint64, steps)
-    values = (values ^ (values >> shift)) * factor
-    values = (values ^ (values >> next_shift)) * next_factor
-    values ^= values >> last_shift
-    return values
 
 
 def _blocks(identities: Identities) -> Iterator[npt.NDArray[np.uint64]]:
@@ -374,8 +339,8 @@ def _blocks(identities: Identities) -> Iterator[npt.NDArray[np.uint64]]:
 
 
 def _require_cells(cells: int) -> None:
-    require_at_least("cells", cells, 2 * _QUARTERS, unit="cells of the sketch")
-    if cells % _QUARTERS or cells > CELLS_LIMIT:
+    require_at_least("cells", cells, 2 * QUARTERS, unit="cells of the sketch")
+    if cells % QUARTERS or cells > CELLS_LIMIT:
         raise ConfigurationError(
-            f"cells must be a multiple of {_QUARTERS} and at most {CELLS_LIMIT}, not {cells}"
+            f"cells must be a multiple of {QUARTERS} and at most {CELLS_LIMIT}, not {cells}"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -16,9 +15,7 @@ from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.codec import encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
-from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.report import describe_scan
-from dagster_s3inc.core.scan import scan
 from dagster_s3inc.core.sketch import CELLS
 from dagster_s3inc.core.validation import require_at_least
 from dagster_s3inc.errors import (
@@ -29,8 +26,8 @@ from dagster_s3inc.errors import (
 from dagster_s3inc.processor.legacy import decode_any_checkpoint
 from dagster_s3inc.processor.stores import CheckpointFile, CheckpointObject, CheckpointStore
 from dagster_s3inc.s3.client import make_client
-from dagster_s3inc.s3.listing import open_listing
 from dagster_s3inc.s3.location import S3Location
+from dagster_s3inc.s3.scanning import scan_location
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -120,14 +117,13 @@ class S3IncrementalProcessor:
         began = time.monotonic()
         stored = self._store.read()
         checkpoint = Checkpoint() if stored.text is None else decode_any_checkpoint(stored.text)
-        scanned = S3Location(self._location.bucket, objects.list_prefix(self._location.key))
-        listing = open_listing(self._client, scanned)
-        result = scan(
+        result = scan_location(
+            self._client,
+            self._location,
             checkpoint,
-            self._without_own_key(listing.pages),
-            now=listing.server_time,
-            selection=objects.selection(self._location.key, bucket=self._location.bucket),
+            objects=objects,
             limits=replace(self._limits, policy=BatchPolicy(max_files=batch_size)),
+            leave_out=self._own_key,
         )
         self._pending = _Pending(result.checkpoint, stored.version)
         report = describe_scan(result, source=self._location.uri, seconds=time.monotonic() - began)
@@ -209,10 +205,6 @@ class S3IncrementalProcessor:
                 f"storage_class=None to leave it to objects"
             )
         return replace(self._objects, storage_classes=(storage_class,))
-
-    def _without_own_key(self, pages: Iterator[list[S3Object]]) -> Iterator[list[S3Object]]:
-        for page in pages:
-            yield [each for each in page if each.key != self._own_key]
 
 
 def _checkpoint_target(checkpoint_path: str | Path) -> S3Location | Path:

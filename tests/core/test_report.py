@@ -50,7 +50,7 @@ def test_nothing_new_tells_what_was_left_out() -> None:
     [
         (
             5,
-            "; 1 more file (1 bytes) waits for the next ticks, the oldest of 2026-01-01T00:00:04Z.",
+            "; 1 more file (1 byte) waits for the next ticks, the oldest of 2026-01-01T00:00:04Z.",
         ),
         (
             9,
@@ -68,9 +68,16 @@ def test_waiting_files_are_told(count: int, expected: str) -> None:
 
 @given(st.integers(0, 2**62))
 def test_bytes_are_told_in_the_largest_unit(size: int) -> None:
-    """A size is told in the largest unit of which there is one, right to a twentieth of it."""
-    amount, unit = format_bytes(size).split()
-    factor = 1024 ** ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"].index(unit)
-    assert size >= factor or unit == "bytes"
-    assert size < 1024 * factor or unit == "PiB"
-    assert abs(float(amount.replace(",", "")) - size / factor) <= 0.05 * (1 + 1e-9)
+    """A size is told in the largest unit of which there is about one, right to a tenth of it."""
+    amount, unit = format_bytes(size).replace("bytes", "byte").split()
+    factor = 1024 ** ["byte", "KiB", "MiB", "GiB", "TiB", "PiB"].index(unit)
+    number = float(amount.replace(",", ""))
+    assert number >= 1 or unit == "byte"
+    assert number < 1024 or unit == "PiB"
+    assert abs(number - size / factor) <= 0.05 * (1 + 1e-9)
+
+
+def test_one_byte_is_singular() -> None:
+    """One byte is one byte, and a key that does not print is quoted."""
+    assert (format_bytes(0), format_bytes(1), format_bytes(2)) == ("0 bytes", "1 byte", "2 bytes")
+    assert "the newest is 'a\\nb' of 2026" in report_on([make_object("a\nb")]).summary

@@ -36,10 +36,12 @@ from tests.core.making import (
 def test_objects_come_in_position_order(objects: list[S3Object], files: int, now: int) -> None:
     """Scan after scan, a listing that stays is handed over once, in position order."""
     checkpoint, handed = FIRST, []
-    while (result := look(checkpoint, objects, now, files=files)).batches:
+    for _ in range(len(objects) + 1):
+        result = look(checkpoint, objects, now, files=files)
         assert len(result.batches) <= files
         handed += result.objects
         checkpoint = result.checkpoint
+    assert result.batches == ()
     assert handed == sorted(objects)
 
 
@@ -191,7 +193,7 @@ def test_batches_are_cut_by_the_policy() -> None:
         ({"max_batches": 1.5}, "max_batches must be a whole number of batches, not 1.5"),
         ({"recent_limit": 0}, "recent_limit must be at least 1 (identities), not 0"),
         ({"lookback": timedelta(-1)}, "lookback must be a timedelta of zero or more"),
-        ({"lookback": 3600}, "lookback must be a timedelta of zero or more, not 3600"),
+        ({"lookback": 3600}, "lookback must be a timedelta of zero or more"),
     ],
 )
 def test_wrong_limits_are_refused(options: dict[str, Any], message: str) -> None:

@@ -140,13 +140,13 @@ def test_far_too_many_changes_give_no_answer(at: int) -> None:
 
 def test_false_identity_gives_no_wrong_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where many false identities are peeled, as without checks, an answer is right or None."""
-    hashed = module._hash
+    hashed = module.places_and_checks
 
     def without_checks(identities: Array, cells: int) -> Any:
         places, checks = hashed(identities, cells)
         return places, np.zeros_like(checks)
 
-    monkeypatch.setattr(module, "_hash", without_checks)
+    monkeypatch.setattr(module, "places_and_checks", without_checks)
     answers = []
     for trial in range(300):
         identities = randoms(trial, 30 + trial % 20)

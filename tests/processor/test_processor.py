@@ -286,7 +286,7 @@ def test_it_logs_and_does_not_print(
         processor.get_new_files()
         processor.commit_checkpoint()
         processor.reset_checkpoint()
-    assert "1 file (1 bytes) in 1 batch in generation 1: looked at 1 object" in caplog.text
+    assert "1 file (1 byte) in 1 batch in generation 1: looked at 1 object" in caplog.text
     assert "checkpoint committed" in caplog.text
     assert "generation 2 begins" in caplog.text
     assert capsys.readouterr() == ("", "")

@@ -1,0 +1,108 @@
+"""One evaluation of the sensor: cursor in, run requests out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from dagster_s3inc.batch import batch_config, batch_tags
+from dagster_s3inc.core.batching import Batch
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.codec import encode_checkpoint
+from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.outcome import ScanResult
+from dagster_s3inc.core.report import describe_scan
+from dagster_s3inc.cursor import make_run_key, start_of_tick
+from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.s3.location import S3Location
+from dagster_s3inc.s3.scanning import scan_location
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+__all__ = ["Tick"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """What the evaluations of one sensor have in common.
+
+    Attributes:
+        name: The sensor's name.
+        location: The prefix that is scanned.
+        objects: Which objects count.
+        limits: What one tick may hand over, and how much the cursor may remember.
+        adopt_first: Whether the very first tick takes what is there as handed over.
+        s3_resource_key: The key of the S3 resource.
+        batch_resource_key: The key under which the run finds its batch.
+        job_names: The jobs that each batch is launched on; None stands for the only target.
+        run_tags: Tags for every run, beside those that tell the batch.
+    """
+
+    name: str
+    location: S3Location
+    objects: ObjectFilter
+    limits: ScanLimits
+    adopt_first: bool
+    s3_resource_key: str
+    batch_resource_key: str
+    job_names: tuple[str | None, ...]
+    run_tags: Mapping[str, str]
+
+    def evaluate(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        """Looks once, and requests a run for each batch. Has no side effects.
+
+        Raises:
+            CheckpointFormatError: The cursor cannot be read.
+            S3RequestError: The listing could not be had.
+        """
+        began = time.monotonic()
+        start = start_of_tick(context, self.name)
+        client = _client_of(getattr(context.resources, self.s3_resource_key))
+        result = scan_location(
+            client,
+            self.location,
+            start.checkpoint,
+            objects=self.objects,
+            limits=self.limits,
+            adopt=self.adopt_first and start.is_first,
+        )
+        seconds = time.monotonic() - began
+        report = describe_scan(result, source=self.location.uri, seconds=seconds)
+        context.log.info(report.summary)
+        for warning in report.warnings:
+            context.log.warning(warning)
+        cursor = encode_checkpoint(result.checkpoint)
+        if not result.batches:
+            reason = " ".join((report.summary, *report.warnings))
+            return dg.SensorResult(skip_reason=reason, cursor=cursor)
+        return dg.SensorResult(run_requests=list(self._requests(result)), cursor=cursor)
+
+    def _requests(self, result: ScanResult) -> Iterator[dg.RunRequest]:
+        for batch in result.batches:
+            for job_name in self.job_names:
+                yield self._request(batch, result.checkpoint, job_name)
+
+    def _request(self, batch: Batch, checkpoint: Checkpoint, job_name: str | None) -> dg.RunRequest:
+        config = batch_config(self.location.bucket, batch)
+        return dg.RunRequest(
+            run_key=make_run_key(checkpoint.generation, batch.id, job_name),
+            run_config={"resources": {self.batch_resource_key: {"config": config}}},
+            tags={**self.run_tags, **batch_tags(self.location.uri, checkpoint, batch)},
+            job_name=job_name,
+        )
+
+
+def _client_of(resource: Any) -> S3Client:
+    client = resource.get_client() if hasattr(resource, "get_client") else resource
+    if not hasattr(client, "list_objects_v2"):
+        raise ConfigurationError(
+            f"The S3 resource is a {type(resource).__name__}, which is neither an S3Resource nor "
+            f"a boto3 S3 client. Put one of these under the key that s3_resource_key names."
+        )
+    return client  # type: ignore[no-any-return]
