@@ -27,7 +27,7 @@ def orders(
         for file in batch:
             try:
                 with batch.open(file, client) as stream:
-                    rows += _replace_rows(db, file, stream, context.run_id)
+                    rows += _replace_rows(db, file, stream, context.run.run_id)
                 files += 1
             except (ObjectChangedError, ObjectNotFoundError) as gone:
                 # No error: of an overwritten file, the new version comes in a later batch; of a

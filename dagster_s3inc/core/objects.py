@@ -9,8 +9,6 @@ from xxhash import xxh3_64_intdigest
 
 __all__ = ["Position", "S3Object", "format_time", "parse_time"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
 
 class Position(NamedTuple):
     """A place in the order of processing.
@@ -61,8 +59,7 @@ class S3Object(NamedTuple):
         of the same bytes to the same key within one second are one identity, since no listing
         tells them apart.
         """
-        seconds = (self.last_modified - _EPOCH).days * 86400 + (self.last_modified - _EPOCH).seconds
-        text = f"{seconds}\n{self.etag}\n{self.key}"
+        text = f"{int(self.last_modified.timestamp())}\n{self.etag}\n{self.key}"
         return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
 
 

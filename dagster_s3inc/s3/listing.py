@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.errors import ListingError
+from dagster_s3inc.s3.entries import entries_of, entries_taken_out
 from dagster_s3inc.s3.failures import translated_failures
 from dagster_s3inc.s3.location import S3Location
 
@@ -51,7 +52,7 @@ def open_listing(client: S3Client, location: S3Location) -> Listing:
 def _pages(client: S3Client, location: S3Location, response: Any) -> Iterator[Page]:
     token: str | None = None
     while True:
-        yield [_read_entry(entry) for entry in response.get("Contents", ())]
+        yield entries_of(response)
         if not _is_truncated(response, location):
             return
         following = response.get("NextContinuationToken")
@@ -67,7 +68,7 @@ def _pages(client: S3Client, location: S3Location, response: Any) -> Iterator[Pa
 
 def _request(client: S3Client, location: S3Location, token: str | None) -> Any:
     more: dict[str, Any] = {} if token is None else {"ContinuationToken": token}
-    with translated_failures(f"list {location}"):
+    with translated_failures(f"list {location}"), entries_taken_out(client):
         return client.list_objects_v2(Bucket=location.bucket, Prefix=location.key, **more)
 
 
@@ -95,14 +96,4 @@ def _server_time(response: Any, location: S3Location) -> datetime:
     # "-0000" is UTC in RFC 5322, but comes without a time zone.
     return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(
         timezone.utc
-    )
-
-
-def _read_entry(entry: Any) -> S3Object:
-    return S3Object(
-        last_modified=entry["LastModified"],
-        key=entry["Key"],
-        etag=entry.get("ETag", "").strip('"'),
-        size=entry["Size"],
-        storage_class=entry.get("StorageClass") or "STANDARD",
     )

@@ -9,6 +9,7 @@ from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.errors import BucketNotFoundError, ListingError
 from dagster_s3inc.s3.listing import open_listing
 from dagster_s3inc.s3.location import S3Location
+from tests.s3.canned import client_answering, page
 from tests.servers import S3Server
 
 STRANGE_KEYS = [
@@ -98,41 +99,20 @@ def test_missing_bucket_is_no_empty_listing(client: Any) -> None:
         list_all(client, "no-such-bucket-here", "x")
 
 
-HEADERS = {"date": "Sun, 22 Nov 2026 12:00:00 GMT"}
-
-
-class AnswersOf:
-    """A server's answers as they were recorded, for those that no server here would give."""
-
-    def __init__(self, *answers: dict[str, Any]) -> None:
-        self._answers = iter(answers)
-
-    def list_objects_v2(self, **_: Any) -> dict[str, Any]:
-        return {"ResponseMetadata": {"HTTPHeaders": HEADERS}, **next(self._answers)}
-
-
 @pytest.mark.parametrize(
-    ("answers", "says"),
+    ("client", "says"),
     [
-        ([{}], "has no IsTruncated, so it is not a whole listing"),
-        ([{"IsTruncated": True}], "no token came"),
-        ([{"IsTruncated": True, "NextContinuationToken": "t"}] * 2, "the same token came twice"),
-        ([{"IsTruncated": False, "ResponseMetadata": {}}], "no valid Date header"),
+        (client_answering(page(truncated=None)), "has no IsTruncated, so it is not a whole"),
+        (client_answering(page(truncated="true")), "no token came"),
         (
-            [{"IsTruncated": False, "ResponseMetadata": {"HTTPHeaders": {"date": "yesterday"}}}],
-            "no valid Date header",
+            client_answering(*[page(truncated="true", token="t")] * 2),
+            "the same token came twice",
         ),
+        (client_answering(page(), date=None), "no valid Date header"),
+        (client_answering(page(), date="yesterday"), "no valid Date header"),
     ],
 )
-def test_a_part_is_never_taken_for_the_whole(answers: list[dict[str, Any]], says: str) -> None:
+def test_a_part_is_never_taken_for_the_whole(client: Any, says: str) -> None:
     """An answer that is not a whole listing is an error, and not the end of the listing."""
     with pytest.raises(ListingError, match=says):
-        list_all(AnswersOf(*answers), "bucket")
-
-
-def test_absent_storage_class_is_standard() -> None:
-    """An entry without StorageClass is STANDARD; quotes are no part of an ETag."""
-    moment = datetime(2026, 1, 31, tzinfo=timezone.utc)
-    entry = {"Key": "k", "LastModified": moment, "ETag": '"e"', "Size": 1}
-    [found] = list_all(AnswersOf({"IsTruncated": False, "Contents": [entry]}), "bucket")
-    assert found == S3Object(moment, "k", "e", 1, "STANDARD")
+        list_all(client, "bucket")
