@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import boto3
@@ -20,10 +21,11 @@ def make_client() -> S3Client:
 
     Credentials, region, endpoint and the number of tries are taken as boto3 always takes them
     (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL_S3`, `AWS_MAX_ATTEMPTS` …). Retries are
-    adaptive, which slows down when the server asks for it.
+    adaptive, which slows down when the server asks for it, unless `AWS_RETRY_MODE` says otherwise.
 
     Raises:
         S3RequestError: The environment's settings make no client.
     """
+    mode = os.environ.get("AWS_RETRY_MODE") or "adaptive"
     with translated_failures("make an S3 client from the environment"):
-        return boto3.client("s3", config=Config(retries={"mode": "adaptive"}))
+        return boto3.client("s3", config=Config(retries={"mode": mode})  # type: ignore[typeddict-item])

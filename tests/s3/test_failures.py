@@ -69,6 +69,8 @@ def test_client_from_the_environment(moto: S3Server, monkeypatch: pytest.MonkeyP
     client.create_bucket(Bucket="from-environment")
     assert list(open_listing(client, S3Location("from-environment")).pages) == [[]]
     assert client.meta.config.retries["mode"] == "adaptive"
+    monkeypatch.setenv("AWS_RETRY_MODE", "standard")
+    assert make_client().meta.config.retries["mode"] == "standard"
 
 
 @pytest.mark.parametrize(
