@@ -28,4 +28,5 @@ def make_client() -> S3Client:
     """
     mode = os.environ.get("AWS_RETRY_MODE") or "adaptive"
     with translated_failures("make an S3 client from the environment"):
-        return boto3.client("s3", config=Config(retries={"mode": mode})  # type: ignore[typeddict-item])
+        # An unknown mode is refused by botocore, which names those that exist.
+        return boto3.client("s3", config=Config(retries={"mode": mode}))  # type: ignore[typeddict-item]
