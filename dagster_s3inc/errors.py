@@ -11,6 +11,7 @@ __all__ = [
     "CheckpointConflictError",
     "CheckpointFormatError",
     "CheckpointVersionError",
+    "ConditionalWritesError",
     "ConfigurationError",
     "CredentialsError",
     "EndpointError",
@@ -44,6 +45,10 @@ class CheckpointVersionError(CheckpointFormatError):
 
 class CheckpointConflictError(S3IncError):
     """Someone else wrote the checkpoint since it was read. Nothing was written."""
+
+
+class ConditionalWritesError(S3IncError):
+    """The server has no conditional writes, so a conflict on the checkpoint would go unnoticed."""
 
 
 class ResetError(S3IncError):

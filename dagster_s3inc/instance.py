@@ -115,13 +115,15 @@ def write_marker(
     """Records on a run that it resets a sensor; lasts as long as the run does.
 
     The moment is this machine's, or just after the newest reset's where clocks disagree, so that
-    of two resets the later one is the newer.
+    of two resets the later one is the newer. The generation is at least `generation`, and later
+    than that of any reset which no cursor shows yet, because a tick is running.
     """
     moment = datetime.now(timezone.utc)
     previous = newest_reset(instance, address)
     if previous is not None:
         following = datetime.fromisoformat(previous.at) + timedelta(microseconds=1)
         moment = max(moment, following)
+        generation = max(generation, previous.generation + 1)
     marker = ResetMarker(moment.isoformat(timespec="microseconds"), generation)
     tags = {
         RESET_SENSOR_TAG: address.name,

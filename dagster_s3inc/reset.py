@@ -104,8 +104,9 @@ def _reset(context: dg.OpExecutionContext, sensor_name: str) -> tuple[dict[str, 
     state = SensorState(context.instance, SensorAddress.beside_run(context.run, sensor_name))
     text = state.cursor
     before = _readable(context, text)
-    generation = next_generation(before, state.last_run_key)
-    marker = write_marker(context.instance, context.run_id, state.address, generation=generation)
+    following = next_generation(before, state.last_run_key)
+    marker = write_marker(context.instance, context.run_id, state.address, generation=following)
+    generation = marker.generation
 
     # A tick that runs now ends with a cursor of its own, which may even be of the new generation
     # already. That one must stand, or what it handed over would be handed over twice.

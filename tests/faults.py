@@ -18,6 +18,7 @@ from tests.servers import S3Server
 
 ERROR = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>{}</Code><Message>-</Message></Error>'
 HOP_HEADERS = {"connection", "transfer-encoding", "content-length", "keep-alive"}
+CONDITIONS = {"if-match", "if-none-match"}
 
 Fault = Callable[["Exchange"], None]
 
@@ -32,8 +33,10 @@ class Exchange(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         is_list = self.command == "GET" and "list-type=2" in self.path
         fault = self.server.next_fault() if is_list else None
+        if self.command == "PUT" and CONDITIONS & {name.lower() for name in self.headers}:
+            fault = self.server.conditional_put
         if fault is None:
-            self.answer(*self.ask())
+            self.pass_on()
         else:
             fault(self)
 
@@ -41,6 +44,10 @@ class Exchange(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
+
+    def pass_on(self) -> None:
+        """Gives the answer of the server behind."""
+        self.answer(*self.ask())
 
     def ask(self) -> tuple[int, dict[str, str], bytes]:
         """What the server behind answers."""
@@ -71,7 +78,10 @@ class Exchange(BaseHTTPRequestHandler):
 
 
 class FaultyProxy(ThreadingHTTPServer):
-    """Answers the n-th LIST request by the n-th fault; None and the end of them mean no fault."""
+    """Answers the n-th LIST request by the n-th fault; None and the end of them mean no fault.
+
+    Every conditional PUT is answered by `conditional_put`, if there is one.
+    """
 
     daemon_threads = True
 
@@ -80,6 +90,7 @@ class FaultyProxy(ThreadingHTTPServer):
         self.upstream = upstream
         self.faults: deque[Fault | None] = deque()
         self.requests = 0
+        self.conditional_put: Fault | None = None
 
     def next_fault(self) -> Fault | None:
         self.requests += 1
@@ -151,6 +162,13 @@ def repeated_token(exchange: Exchange) -> None:
     exchange.answer(status, headers, body.replace(new.encode(), token.encode()))
 
 
+def without_conditions(exchange: Exchange) -> None:
+    """The answer of a server that knows of no conditional writes."""
+    for name in CONDITIONS:
+        del exchange.headers[name]
+    exchange.pass_on()
+
+
 def hang(seconds: float) -> Fault:
     """No answer for a while, then nothing."""
 
@@ -166,7 +184,7 @@ def first(action: Callable[[], object]) -> Fault:
 
     def fault(exchange: Exchange) -> None:
         action()
-        exchange.answer(*exchange.ask())
+        exchange.pass_on()
 
     return fault
 

@@ -21,20 +21,24 @@ from dagster_s3inc import (
 
 
 class HoldableS3Resource(S3Resource):
-    """An S3 client that, while a file exists, waits before it lists: a slow server."""
+    """An S3 client that, while a file exists, waits before it lists (another: before it reads)."""
 
     def get_client(self):
         client = super().get_client()
         hold = Path(os.environ["TEST_HOLD_FILE"])
-
-        def wait(**_: object) -> None:
-            if hold.exists():
-                hold.with_suffix(".held").touch()
-            while hold.exists():
-                time.sleep(0.02)
-
-        client.meta.events.register("before-call.s3.ListObjectsV2", wait)
+        _wait_before(client, "ListObjectsV2", hold)
+        _wait_before(client, "GetObject", hold.with_name("hold_reading"))
         return client
+
+
+def _wait_before(client, operation: str, hold: Path) -> None:
+    def wait(**_: object) -> None:
+        if hold.exists():
+            hold.with_suffix(".held").touch()
+        while hold.exists():
+            time.sleep(0.02)
+
+    client.meta.events.register(f"before-call.s3.{operation}", wait)
 
 
 @dg.op

@@ -15,6 +15,8 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.launcher.base import LaunchRunContext
+from dagster._core.launcher.sync_in_memory_run_launcher import SyncInMemoryRunLauncher
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.workspace.context import WorkspaceProcessContext
@@ -36,6 +38,16 @@ mutation ($params: ExecutionParams!) {
 }
 """
 
+REEXECUTE = """
+mutation ($params: ReexecutionParams!) {
+  launchRunReexecution(reexecutionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}
+"""
+
 EXECUTE_RUNS = {
     "run_launcher": {
         "module": "dagster._core.launcher.sync_in_memory_run_launcher",
@@ -48,6 +60,24 @@ EXECUTE_RUNS = {
     },
     "telemetry": {"enabled": False},
 }
+
+LAUNCH_PROCESSES = {
+    **EXECUTE_RUNS,
+    "run_launcher": {"module": "dagster", "class": "DefaultRunLauncher"},
+}
+
+LAUNCH_RESETS_ALONE = {
+    **EXECUTE_RUNS,
+    "run_launcher": {"module": "tests.world", "class": "ResetsAloneLauncher"},
+}
+
+
+class ResetsAloneLauncher(SyncInMemoryRunLauncher):
+    """Executes reset runs, and leaves all others as they were launched."""
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        if context.dagster_run.job_name.startswith("reset_"):
+            super().launch_run(context)
 
 
 class World:
@@ -115,6 +145,15 @@ class World:
             return " ".join(each["message"] for each in outcome.get("errors", [outcome]))
         return self.instance.get_run_by_id(outcome["run"]["runId"])
 
+    def reexecute(self, run: dg.DagsterRun) -> str:
+        """What "Re-execute all" on a run's page does; returns the new run's id."""
+        from dagster_graphql.test.utils import execute_dagster_graphql
+
+        params = {"parentRunId": run.run_id, "strategy": "ALL_STEPS"}
+        request = self.workspace.create_request_context()
+        answer = execute_dagster_graphql(request, REEXECUTE, {"params": params})
+        return answer.data["launchRunReexecution"]["run"]["runId"]
+
     def errors_of(self, run: dg.DagsterRun) -> str:
         """All that a failed run says."""
         records = self.instance.all_logs(run.run_id)
@@ -160,11 +199,20 @@ def open_workspace(instance: dg.DagsterInstance) -> Iterator[WorkspaceProcessCon
 
 @contextmanager
 def open_world(
-    server: S3Server, uri: str, folder: Path, *, max_files: int = 5, max_batches: int = 20
+    server: S3Server,
+    uri: str,
+    folder: Path,
+    *,
+    max_files: int = 5,
+    max_batches: int = 20,
+    settings: Mapping[str, Any] = EXECUTE_RUNS,
 ) -> Iterator[World]:
-    """Starts a deployment whose sensor scans `uri`; ends its processes."""
+    """Starts a deployment whose sensor scans `uri`; ends its processes.
+
+    `settings` are those of its dagster.yaml.
+    """
     hold = folder / "hold"
-    settings = {
+    environment = {
         **server.environment,
         "TEST_URI": uri,
         "TEST_MAX_FILES": str(max_files),
@@ -172,10 +220,10 @@ def open_world(
         "TEST_HOLD_FILE": str(hold),
     }
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
+        for name, value in environment.items():
             patch.setenv(name, value)
         with (
-            dg.instance_for_test(overrides=EXECUTE_RUNS, temp_dir=str(folder)) as instance,
+            dg.instance_for_test(overrides=dict(settings), temp_dir=str(folder)) as instance,
             open_workspace(instance) as workspace,
         ):
             yield World(instance, workspace, hold)
@@ -187,6 +235,31 @@ def die_in_a_tick(instance_ref: str, point: str, signal: int) -> None:
     with dg.DagsterInstance.from_ref(ref) as instance, open_workspace(instance) as workspace:
         iterate(workspace, **{point: signal})
     os._exit(0)
+
+
+def tick_for_ever(instance_ref: str, environment: Mapping[str, str], ready: Path) -> None:
+    """Runs in a process group of its own: a daemon that looks at its sensors until it is killed.
+
+    Args:
+        instance_ref: As `packed_ref` gives it.
+        environment: Of this process and of its code server.
+        ready: Is written when the first tick is about to begin: the code server's process id.
+    """
+    os.setsid()
+    os.environ.update(environment)
+    parent = os.getppid()
+    ref = deserialize_value(instance_ref, InstanceRef)
+    with dg.DagsterInstance.from_ref(ref) as instance, open_workspace(instance) as workspace:
+        ready.write_text(str(code_server_pid(workspace)))
+        # Ends with the tests' process, too, where that was killed and could not end it.
+        while os.getppid() == parent:
+            iterate(workspace)
+
+
+def code_server_pid(workspace: WorkspaceProcessContext) -> int:
+    """The process id of a workspace's code server."""
+    [entry] = workspace._grpc_server_registry._active_entries.values()
+    return entry.process.server_process.pid
 
 
 def packed_ref(instance: dg.DagsterInstance) -> str:

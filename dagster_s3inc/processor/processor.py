@@ -63,6 +63,11 @@ class S3IncrementalProcessor:
         lookback: For how long objects are remembered one by one; see
             `build_s3_incremental_sensor`.
         sketch_cells: The size of the sketch in the checkpoint; see there.
+        conditional_writes: Whether a checkpoint in S3 is written under the condition that nobody
+            else has written it, which the server must know how to do: AWS does, and the first
+            commit finds out whether yours does. With False, processors that commit at the same
+            moment overwrite each other unnoticed, so there may be only one; other conflicts are
+            still found. A local file needs no server, and takes no False.
 
     Raises:
         ConfigurationError: An argument is wrong.
@@ -77,6 +82,7 @@ class S3IncrementalProcessor:
         objects: ObjectFilter | None = None,
         lookback: timedelta = timedelta(hours=1),
         sketch_cells: int = CELLS,
+        conditional_writes: bool = True,
     ) -> None:
         self._location = S3Location.parse(path)
         self._limits = ScanLimits(lookback=lookback, max_batches=1, sketch_cells=sketch_cells)
@@ -84,12 +90,17 @@ class S3IncrementalProcessor:
         self._own_key: str | None = None
         self._pending: _Pending | None = None
         target = _checkpoint_target(checkpoint_path)
+        if isinstance(target, Path) and not conditional_writes:
+            raise ConfigurationError(
+                f"conditional_writes=False is for a checkpoint in S3, but checkpoint_path is the "
+                f"local file {target}, on which conflicts are always found. Leave it out"
+            )
         self._client = client if client is not None else make_client()
         self._store: CheckpointStore
         if isinstance(target, Path):
             self._store = CheckpointFile(target)
         else:
-            self._store = CheckpointObject(self._client, target)
+            self._store = CheckpointObject(self._client, target, conditional=conditional_writes)
             self._note_own_key(target)
 
     def get_new_files(
@@ -141,6 +152,8 @@ class S3IncrementalProcessor:
         Raises:
             CheckpointConflictError: Someone else committed or reset since `get_new_files`.
                 Nothing was written, and the next `get_new_files` starts from what they wrote.
+            ConditionalWritesError: The server has no conditional writes; see
+                `conditional_writes`.
             S3RequestError: The checkpoint could not be written; the commit can be tried again.
         """
         if self._pending is None:
@@ -162,6 +175,8 @@ class S3IncrementalProcessor:
         another processor that read the checkpoint before.
 
         Raises:
+            ConditionalWritesError: The server has no conditional writes; see
+                `conditional_writes`.
             S3RequestError: The checkpoint could not be written; nothing was reset.
         """
         self._pending = None

@@ -2,6 +2,11 @@
 
 Both replace the checkpoint only if nobody else has replaced it since it was read (optimistic
 concurrency control), so of two processors that commit, the second gets an error.
+
+For an S3 object this is the server's doing, and a server that ignores the condition answers as one
+that found it fulfilled. So the first write under each kind of condition (nothing there yet; a
+certain version there) is sent once more, under a condition of that kind that cannot be fulfilled.
+A server that accepts this as well has just shown that it does not look.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from uuid import uuid4
 from botocore.exceptions import ClientError
 from filelock import FileLock
 
-from dagster_s3inc.errors import CheckpointConflictError
+from dagster_s3inc.errors import CheckpointConflictError, ConditionalWritesError
 from dagster_s3inc.s3.failures import translated_failures
 from dagster_s3inc.s3.location import S3Location
 
@@ -88,17 +93,30 @@ class CheckpointFile:
 
 
 class CheckpointObject:
-    """One S3 object, written with If-None-Match or If-Match."""
+    """One S3 object, written with If-None-Match or If-Match.
+
+    Args:
+        client: The boto3 client.
+        location: The object.
+        conditional: Whether to write so. If not, the object is compared with what was read, and
+            written just after: a write that comes between the two is overwritten.
+    """
 
     # 409 is what S3 answers to one of two conditional writes that meet, 404 what it answers to
     # If-Match on an object that has been deleted since.
     _LOST: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"})
     _NONCE: Final = "dagster-s3inc-write"
+    # No content has this ETag: as an MD5 nobody knows one, and others are of another length.
+    _NO_ETAG: Final = f'"{"0" * 32}"'
 
-    def __init__(self, client: S3Client, location: S3Location) -> None:
+    def __init__(self, client: S3Client, location: S3Location, *, conditional: bool = True) -> None:
         self.name = location.uri
         self._client = client
         self._location = location
+        self._conditional = conditional
+        self._writer = uuid4().hex
+        self._honoured: set[str] = set()
+        self._ignored = False
 
     def read(self) -> Stored:
         """Reads the object; raises S3RequestError where it cannot be read."""
@@ -112,28 +130,65 @@ class CheckpointObject:
             return Stored(response["Body"].read().decode("utf-8", "replace"), response["ETag"])
 
     def write(self, text: str, *, replacing: str | None) -> None:
-        """Replaces the object; raises S3RequestError where it cannot be written."""
-        # botocore sends a request again whose answer was lost on the way. The second one then
-        # fails on what the first one wrote; the nonce tells that from someone else's write.
-        nonce = uuid4().hex
-        condition: dict[str, Any] = {"IfNoneMatch": "*"}
-        if replacing is not None:
-            condition = {"IfMatch": replacing}
+        """Replaces the object.
+
+        Raises:
+            CheckpointConflictError: As for every store.
+            ConditionalWritesError: The server ignores or refuses conditions. If it ignores them,
+                the first write of this store has been made, and no other is tried.
+            S3RequestError: It could not be written. The same write can be tried again, even if
+                this one got through and only its answer was lost.
+        """
         with translated_failures(f"write the checkpoint {self.name}"):
-            try:
-                self._client.put_object(
-                    Bucket=self._location.bucket,
-                    Key=self._location.key,
-                    Body=text.encode("utf-8"),
-                    ContentType="application/json",
-                    Metadata={self._NONCE: nonce},
-                    **condition,
-                )
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in self._LOST:
-                    raise
-                if self._current_nonce() != nonce:
-                    raise _conflict(self.name) from error
+            if not self._conditional:
+                if self.read().version != replacing:
+                    raise _conflict(self.name)
+                self._put(text)
+                return
+            if self._ignored:
+                raise _ignored(self.name)
+            condition = {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing}
+            # What was refused may still be there: botocore sends a request again whose answer was
+            # lost on the way, and the second one fails on what the first one wrote.
+            if not self._put(text, condition) and self._current_nonce() != self._nonce(text):
+                raise _conflict(self.name)
+            self._require_refusal(text, *condition)
+
+    def _require_refusal(self, text: str, kind: str) -> None:
+        if kind in self._honoured:
+            return
+        impossible = {"IfNoneMatch": "*", "IfMatch": self._NO_ETAG}[kind]
+        if self._put(text, {kind: impossible}):
+            self._ignored = True
+            raise _ignored(self.name)
+
+    def _put(self, text: str, condition: dict[str, Any] | None = None) -> bool:
+        """Sends a write; False if the server refused it because of the condition."""
+        condition = condition or {}
+        try:
+            self._client.put_object(
+                Bucket=self._location.bucket,
+                Key=self._location.key,
+                Body=text.encode("utf-8"),
+                ContentType="application/json",
+                Metadata={self._NONCE: self._nonce(text)},
+                **condition,
+            )
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if condition and code in self._LOST:
+                self._honoured.update(condition)
+                return False
+            if condition and code in ("NotImplemented", "501"):
+                raise _without_conditions(
+                    self.name, f"refuses conditional writes ({error}), so nothing was written"
+                ) from error
+            raise
+        return True
+
+    def _nonce(self, text: str) -> str:
+        """Tells this store's write of this text from every other."""
+        return f"{self._writer}-{_digest(text.encode('utf-8'))}"
 
     def _current_nonce(self) -> str | None:
         try:
@@ -154,4 +209,21 @@ def _conflict(name: str) -> CheckpointConflictError:
         f"The checkpoint {name} was written by someone else since this processor read it, so "
         f"nothing was written. Another processor uses the same checkpoint, or it was reset. "
         f"Undo what you made of these files, and call get_new_files() for what is new now."
+    )
+
+
+def _ignored(name: str) -> ConditionalWritesError:
+    return _without_conditions(
+        name,
+        "ignores the condition of a conditional write (If-None-Match, If-Match): it accepted one "
+        "that it had to refuse. The first write was made; if another processor had written the "
+        "checkpoint in the meantime, that is overwritten",
+    )
+
+
+def _without_conditions(name: str, finding: str) -> ConditionalWritesError:
+    return ConditionalWritesError(
+        f"The server of the checkpoint {name} {finding}. Two processors on this checkpoint could "
+        f"not be told apart there. Keep the checkpoint in a local file, or on a server with "
+        f"conditional writes; or use a single processor and pass conditional_writes=False."
     )

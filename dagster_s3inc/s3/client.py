@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -26,7 +26,7 @@ def make_client() -> S3Client:
     Raises:
         S3RequestError: The environment's settings make no client.
     """
-    mode = os.environ.get("AWS_RETRY_MODE") or "adaptive"
+    # An unknown mode is refused by botocore, which names those that exist.
+    retries: Any = {"mode": os.environ.get("AWS_RETRY_MODE") or "adaptive"}
     with translated_failures("make an S3 client from the environment"):
-        # An unknown mode is refused by botocore, which names those that exist.
-        return boto3.client("s3", config=Config(retries={"mode": mode}))  # type: ignore[typeddict-item]
+        return boto3.client("s3", config=Config(retries=retries))

@@ -15,9 +15,11 @@ from dagster_s3inc.errors import (
     BucketNotFoundError,
     CheckpointConflictError,
     CheckpointFormatError,
+    ConditionalWritesError,
     ConfigurationError,
     S3IncError,
 )
+from tests.faults import error, faulty_proxy
 from tests.servers import S3Server, backdate
 
 
@@ -274,6 +276,34 @@ def test_bad_paths_are_refused(path: str, checkpoint: str, says: str) -> None:
     """A path or checkpoint path that can be none is refused at construction."""
     with pytest.raises(ConfigurationError, match=says):
         S3IncrementalProcessor(path, checkpoint)
+
+
+def test_server_without_conditional_writes(
+    moto: S3Server, new_bucket: Callable[[S3Server], str]
+) -> None:
+    """Such a server is found out at the first commit; told of, it serves a single processor."""
+    bucket = new_bucket(moto)
+    moto.client().put_object(Bucket=bucket, Key="in/a", Body=b"")
+    paths = (f"s3://{bucket}/in/", f"s3://{bucket}/cp")
+    with faulty_proxy(moto) as (proxy, server):
+        proxy.conditional_put = error(501, "NotImplemented")
+        client = server.client()
+        processor = S3IncrementalProcessor(*paths, client=client)
+        assert len(processor.get_new_files()) == 1
+        with pytest.raises(ConditionalWritesError, match=r"pass conditional_writes=False"):
+            processor.commit_checkpoint()
+        told = S3IncrementalProcessor(*paths, client=client, conditional_writes=False)
+        assert len(told.get_new_files()) == 1
+        told.commit_checkpoint()
+        assert told.get_new_files() == []
+        told.reset_checkpoint()
+        assert len(told.get_new_files()) == 1
+
+
+def test_local_checkpoint_needs_no_conditional_writes(tmp_path: Path) -> None:
+    """An option that a local checkpoint could not honour is refused."""
+    with pytest.raises(ConfigurationError, match="conditional_writes=False is for a checkpoint in"):
+        S3IncrementalProcessor("s3://bucket", tmp_path / "cp", conditional_writes=False)
 
 
 def test_it_logs_and_does_not_print(

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dagster_s3inc.errors import CheckpointConflictError, S3RequestError
+from dagster_s3inc.errors import (
+    CheckpointConflictError,
+    ConditionalWritesError,
+    S3RequestError,
+)
 from dagster_s3inc.processor.stores import (
     CheckpointFile,
     CheckpointObject,
@@ -13,6 +18,8 @@ from dagster_s3inc.processor.stores import (
     Stored,
 )
 from dagster_s3inc.s3.location import S3Location
+from tests import faults
+from tests.servers import S3Server
 
 
 @pytest.fixture(params=["s3", "file"])
@@ -92,3 +99,87 @@ def test_file_is_replaced_whole(tmp_path: Path) -> None:
     store.write("one", replacing=None)
     assert (tmp_path / "cp").read_text() == "one"
     assert not (tmp_path / "cp.new").exists()
+
+
+@pytest.fixture
+def proxied(moto: S3Server, new_bucket: Callable[[S3Server], str]) -> Iterator[tuple[Any, ...]]:
+    """A proxy before the moto server, a client that goes through it, and a bucket."""
+    with faults.faulty_proxy(moto) as (proxy, server):
+        yield proxy, server.client(), new_bucket(moto)
+
+
+def test_server_that_ignores_conditions_is_found_out(proxied: Any) -> None:
+    """The first write on a server that ignores conditions fails, and so does every other."""
+    proxy, client, bucket = proxied
+    proxy.conditional_put = faults.without_conditions
+    store = CheckpointObject(client, S3Location(bucket, "cp"))
+    for _ in range(2):
+        with pytest.raises(ConditionalWritesError, match=r"ignores.*conditional_writes=False"):
+            store.write("one", replacing=None)
+
+
+def test_server_that_ignores_one_condition_is_found_out(proxied: Any) -> None:
+    """If-Match is not taken for honoured because If-None-Match is."""
+    proxy, client, bucket = proxied
+    store = CheckpointObject(client, S3Location(bucket, "cp"))
+    store.write("one", replacing=None)
+    proxy.conditional_put = faults.without_conditions
+    with pytest.raises(ConditionalWritesError, match="ignores"):
+        store.write("two", replacing=store.read().version)
+
+
+def test_server_that_refuses_conditions_is_named(proxied: Any) -> None:
+    """A server that answers NotImplemented is an error that says so; nothing was written."""
+    proxy, client, bucket = proxied
+    proxy.conditional_put = faults.error(501, "NotImplemented")
+    store = CheckpointObject(client, S3Location(bucket, "cp"))
+    with pytest.raises(ConditionalWritesError, match=r"refuses.*nothing was written"):
+        store.write("one", replacing=None)
+    assert store.read() == Stored(None, None)
+
+
+@pytest.mark.parametrize("fault", [faults.without_conditions, faults.error(501, "NotImplemented")])
+def test_without_conditions_earlier_writes_are_still_noticed(proxied: Any, fault: Any) -> None:
+    """Where conditions are given up, a write that came before this one is still a conflict."""
+    proxy, client, bucket = proxied
+    proxy.conditional_put = fault
+    store = CheckpointObject(client, S3Location(bucket, "cp"), conditional=False)
+    store.write("one", replacing=None)
+    stale = store.read().version
+    store.write("two", replacing=stale)
+    for version in (None, stale):
+        with pytest.raises(CheckpointConflictError):
+            store.write("three", replacing=version)
+    assert store.read().text == "two"
+
+
+def test_each_condition_is_checked_once(proxied: Any) -> None:
+    """A store that writes often sends one more request for each kind of condition."""
+    proxy, client, bucket = proxied
+    sent = []
+
+    def note(exchange: faults.Exchange) -> None:
+        sent.append("If-Match" if "If-Match" in exchange.headers else "If-None-Match")
+        exchange.pass_on()
+
+    proxy.conditional_put = note
+    store = CheckpointObject(client, S3Location(bucket, "cp"))
+    store.write("0", replacing=None)
+    for number in "123":
+        store.write(number, replacing=store.read().version)
+    assert sent == ["If-None-Match"] * 2 + ["If-Match"] * 4
+    assert store.read().text == "3"
+
+
+def test_check_that_fails_can_be_tried_again(proxied: Any) -> None:
+    """If the server breaks off in the check, the same write can be tried again, and succeeds."""
+    proxy, client, bucket = proxied
+    passing, failing = faults.Exchange.pass_on, faults.error(500, "InternalError")
+    answers = iter([passing, failing, failing, failing])  # one, and all tries of the second
+    proxy.conditional_put = lambda exchange: next(answers, passing)(exchange)
+    store = CheckpointObject(client, S3Location(bucket, "cp"))
+    with pytest.raises(S3RequestError):
+        store.write("one", replacing=None)
+    store.write("one", replacing=None)
+    with pytest.raises(CheckpointConflictError):
+        CheckpointObject(client, S3Location(bucket, "cp")).write("one", replacing=None)
