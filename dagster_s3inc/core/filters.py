@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final, cast
@@ -112,6 +112,7 @@ class ObjectFilter:
         return Selection(
             matches=self.matcher(prefix),
             may_match=self.matcher(prefix, any_class=True),
+            takes_all=self._takes_all,
             digest=xxh3_64_hexdigest(text.encode("utf-8", "surrogatepass")),
         )
 
@@ -145,6 +146,14 @@ class ObjectFilter:
             return excluded is None or not excluded.match(name)
 
         return matches
+
+    def _takes_all(self, storage_classes: Set[str]) -> bool:
+        if self.include or self.exclude:
+            return False
+        bounds = (self.min_size, self.max_size, self.modified_after, self.modified_before)
+        return all(each is None for each in bounds) and all(
+            map(self._matches_class, storage_classes)
+        )
 
     def _matches_class(self, storage_class: str) -> bool:
         if self.storage_classes is None:

@@ -5,9 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import NamedTuple
 
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_intdigest as hash_identity
 
-__all__ = ["Position", "S3Object", "format_time", "parse_time"]
+__all__ = [
+    "SECONDS_LENGTH",
+    "Position",
+    "S3Object",
+    "format_time",
+    "hash_identity",
+    "parse_time",
+]
+
+SECONDS_LENGTH = 19
+"""So many characters of an ISO 8601 time tell it to the second: `2026-01-31T23:59:59`."""
 
 
 class Position(NamedTuple):
@@ -54,13 +64,15 @@ class S3Object(NamedTuple):
     def identity(self) -> int:
         """A 64-bit hash that is equal for the same version of the same object.
 
-        Made of key, ETag and LastModified cut to whole seconds (servers differ in fractions).
+        Made of key, ETag and LastModified cut to whole seconds (servers differ in fractions), in
+        the very characters of a listing, so that it can be had without making the object.
         The storage class is left out: a lifecycle transition makes no new version. Two writes
         of the same bytes to the same key within one second are one identity, since no listing
         tells them apart.
         """
-        text = f"{int(self.last_modified.timestamp())}\n{self.etag}\n{self.key}"
-        return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
+        moment = self.last_modified.astimezone(timezone.utc).isoformat()[:SECONDS_LENGTH]
+        text = f"{moment}\n{self.etag}\n{self.key}"
+        return hash_identity(text.encode("utf-8", "surrogatepass"))
 
 
 def format_time(moment: datetime) -> str:

@@ -34,6 +34,7 @@ from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.outcome import ScanResult, ScanStatistics
+from dagster_s3inc.core.page import Page
 from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.core.settled import Listed, ListedBelow, settle
 
@@ -42,7 +43,7 @@ __all__ = ["scan"]
 
 def scan(
     checkpoint: Checkpoint,
-    pages: Iterable[Iterable[S3Object]],
+    pages: Iterable[Page],
     *,
     now: datetime,
     selection: Selection | None = None,
@@ -145,36 +146,28 @@ class _Seen:
 
 def _look(
     checkpoint: Checkpoint,
-    pages: Iterable[Iterable[S3Object]],
+    pages: Iterable[Page],
     selection: Selection,
     below: ListedBelow,
 ) -> _Seen:
     """Sorts the listing into what is new and what is done, above and below the floor."""
-    floor, known, wanted = checkpoint.floor, checkpoint.recent, checkpoint.wanted
     seen = _Seen(below=below.finish())
     for page in pages:
-        matching: list[int] = []
-        moved: list[int] = []
-        for entry in page:
-            seen.listed += 1
-            seen.listed_bytes += entry.size
-            position, identity = entry.position, entry.identity
-            if seen.newest is None or position > seen.newest:
-                seen.newest = position
-            if floor is not None and position <= floor:
-                if selection.matches(entry):
-                    matching.append(identity)
-                    if identity in wanted:
-                        seen.late.append(entry)
-                elif selection.may_match(entry):
-                    moved.append(identity)
-            elif identity in known:
-                seen.done.append(_Done(position, identity))
+        view = page.seen_from(checkpoint.floor, selection, checkpoint.wanted)
+        seen.listed += view.objects
+        seen.listed_bytes += view.bytes
+        if view.newest is not None:
+            seen.newest = max(seen.newest or view.newest, view.newest)
+        below.add(matching=view.below.matching, moved=view.below.moved)
+        seen.late.extend(view.wanted)
+        for entry in view.above:
+            identity = entry.identity
+            if identity in checkpoint.recent:
+                seen.done.append(_Done(entry.position, identity))
             elif selection.matches(entry):
                 seen.new.append(entry)
             else:
                 seen.left_out += 1
-        below.add(matching=matching, moved=moved)
     seen.late.sort()
     seen.new.sort()
     seen.below = below.finish()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from dagster_s3inc.core.objects import S3Object
@@ -14,6 +14,10 @@ def _every(_: S3Object) -> bool:
     return True
 
 
+def _never(_: Set[str]) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """Which objects count; by default every one.
@@ -22,10 +26,13 @@ class Selection:
         matches: Tells whether an object counts now.
         may_match: Tells whether an object that does not count now may do so at another time
             while being the same version, as its storage class changes.
+        takes_all: Tells whether every object of these storage classes counts, whatever else it is,
+            unless its key ends in `/`. So a whole page can be told at once. May always say no.
         digest: Differs between selections that select differently; a change of it tells a scan
             that what is below the floor was selected by other rules.
     """
 
     matches: Callable[[S3Object], bool] = _every
     may_match: Callable[[S3Object], bool] = _every
+    takes_all: Callable[[Set[str]], bool] = _never
     digest: str = ""

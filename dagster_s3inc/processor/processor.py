@@ -200,8 +200,8 @@ class S3IncrementalProcessor:
     def _note_own_key(self, checkpoint: S3Location) -> None:
         if checkpoint.bucket != self._location.bucket:
             return
-        self._own_key = checkpoint.key
         if checkpoint.key.startswith(self._location.key):
+            self._own_key = checkpoint.key
             _log.warning(
                 "The checkpoint %s lies inside the scanned prefix %s. It is never handed over, "
                 "but other readers of the prefix see it; a place outside is better",

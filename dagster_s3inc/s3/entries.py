@@ -22,21 +22,19 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
-from functools import lru_cache
-from operator import itemgetter
+from datetime import timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.compat import unquote_str
-
 from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.page import ObjectsPage, Page
+from dagster_s3inc.s3.raw_page import Columns, RawEntries, RawPage
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["entries_of", "entries_taken_out"]
+__all__ = ["entries_taken_out", "page_of"]
 
 # A wildcard one level up runs ahead of botocore's own handlers of `before-parse.s3.*`, one of which
 # parses the whole document to look for an error in it.
@@ -47,9 +45,9 @@ _TAKEN: Final = "dagster_s3inc.entries"
 _END: Final = b"</ListBucketResult>"
 _CLOSE: Final = b"</Contents>"
 
-# Each element as servers write it. `[^<&]` leaves all that has an entity to a real parser, but for
-# the quotes around an ETag.
-_KEY: Final = rb"<Key>(?P<key>[^<&]+)</Key>\s*"
+# Each element as servers write it. All that has an entity is left to a real parser, and so is a
+# carriage return, which XML reads as a line feed. Only the quotes around an ETag are known here.
+_KEY: Final = rb"<Key>(?P<key>[^<&\r]+)</Key>\s*"
 _MODIFIED: Final = (
     rb"<LastModified>(?P<modified>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)</LastModified>\s*"
 )
@@ -63,14 +61,11 @@ _OWNER: Final = (
 _CLASS: Final = rb"(?:<StorageClass>(?P<storage_class>[A-Z_]+)</StorageClass>\s*)?"
 
 
-def _form(*elements: bytes) -> tuple[re.Pattern[bytes], Callable[[tuple[bytes, ...]], _Texts]]:
-    """An entry of these elements in this order, and what puts its groups into ours."""
+def _form(*elements: bytes) -> tuple[re.Pattern[bytes], Columns]:
+    """An entry of these elements in this order, and where its groups are."""
     pattern = re.compile(rb"<Contents>\s*" + b"".join(elements) + _CLOSE)
-    return pattern, itemgetter(*(pattern.groupindex[name] - 1 for name in _GROUPS))
+    return pattern, Columns(**{name: at - 1 for name, at in pattern.groupindex.items()})
 
-
-_GROUPS: Final = ("modified", "key", "etag", "size", "storage_class")
-_Texts = tuple[bytes, bytes, bytes, bytes, bytes]
 
 _FORMS: Final = (
     # AWS, moto, Ceph
@@ -84,7 +79,7 @@ _active = threading.local()
 
 @contextmanager
 def entries_taken_out(client: S3Client) -> Iterator[None]:
-    """Lets this thread's ListObjectsV2 requests leave their entries to `entries_of`."""
+    """Lets this thread's ListObjectsV2 requests leave their entries to `page_of`."""
     client.meta.events.register(_EVENT, _take_entries, unique_id=_ID)
     _active.now = True
     try:
@@ -93,21 +88,21 @@ def entries_taken_out(client: S3Client) -> Iterator[None]:
         _active.now = False
 
 
-def entries_of(response: Any) -> list[S3Object]:
-    """The objects of a ListObjectsV2 response, whichever way they were read, in its order."""
+def page_of(response: Any) -> Page:
+    """The page of a ListObjectsV2 response, whichever way it was read."""
     taken = response.get(_TAKEN)
     if taken is not None:
-        return _objects(taken, url_encoded=response.get("EncodingType") == "url")
-    return [
+        return RawPage(taken, url_encoded=response.get("EncodingType") == "url")
+    return ObjectsPage(
         S3Object(
-            last_modified=entry["LastModified"],
+            last_modified=entry["LastModified"].astimezone(timezone.utc),
             key=entry["Key"],
             etag=entry.get("ETag", "").strip('"'),
             size=entry["Size"],
             storage_class=entry.get("StorageClass") or "STANDARD",
         )
         for entry in response.get("Contents", ())
-    ]
+    )
 
 
 def _take_entries(
@@ -126,37 +121,10 @@ def _take_entries(
     opened, closed = entries.count(b"<Contents>"), entries.count(_CLOSE)
     if opened != closed or b"<CommonPrefixes>" in entries:
         return
-    for pattern, in_our_order in _FORMS:
+    for pattern, columns in _FORMS:
         found = pattern.findall(entries)
         # Each entry has been matched, and nothing else lies among them.
         if len(found) == opened:
-            customized_response_dict[_TAKEN] = [in_our_order(groups) for groups in found]
+            customized_response_dict[_TAKEN] = RawEntries(found, columns)
             response_dict["body"] = body[:start] + body[end:]
             return
-
-
-def _objects(found: list[_Texts], *, url_encoded: bool) -> list[S3Object]:
-    objects = []
-    for modified, key, etag, size, storage_class in found:
-        name = key.decode()
-        if url_encoded and (b"%" in key or b"+" in key):
-            name = unquote_str(name)
-        objects.append(
-            S3Object(
-                _time(modified),
-                name,
-                etag.decode(),
-                int(size),
-                storage_class.decode() if storage_class else "STANDARD",
-            )
-        )
-    return objects
-
-
-# Listings have many objects of one second, or of neighbouring ones.
-@lru_cache(maxsize=4096)
-def _time(text: bytes) -> datetime:
-    moment = datetime.strptime(text[:19].decode(), "%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007 # below
-    fraction = text[20:-1].decode()
-    microsecond = int(fraction.ljust(6, "0")) if fraction else 0
-    return moment.replace(microsecond=microsecond, tzinfo=timezone.utc)

@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.page import Page
 from dagster_s3inc.errors import ListingError
-from dagster_s3inc.s3.entries import entries_of, entries_taken_out
+from dagster_s3inc.s3.entries import entries_taken_out, page_of
 from dagster_s3inc.s3.failures import translated_failures
 from dagster_s3inc.s3.location import S3Location
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 __all__ = ["Listing", "open_listing"]
-
-Page = list[S3Object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ def open_listing(client: S3Client, location: S3Location) -> Listing:
 def _pages(client: S3Client, location: S3Location, response: Any) -> Iterator[Page]:
     token: str | None = None
     while True:
-        yield entries_of(response)
+        yield page_of(response)
         if not _is_truncated(response, location):
             return
         following = response.get("NextContinuationToken")

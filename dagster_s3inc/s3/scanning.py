@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.scan import scan
+from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.s3.listing import open_listing
 from dagster_s3inc.s3.location import S3Location
 
@@ -46,16 +47,23 @@ def scan_location(
         S3RequestError: The listing could not be had as a whole.
     """
     listing = open_listing(client, replace(location, key=objects.list_prefix(location.key)))
+    selection = objects.selection(location.key, bucket=location.bucket)
     return scan(
         checkpoint,
-        listing.pages if leave_out is None else _without(leave_out, listing.pages),
+        listing.pages,
         now=listing.server_time,
-        selection=objects.selection(location.key, bucket=location.bucket),
+        selection=selection if leave_out is None else _without(leave_out, selection),
         limits=limits,
         adopt=adopt,
     )
 
 
-def _without(key: str, pages: Iterator[list[S3Object]]) -> Iterator[list[S3Object]]:
-    for page in pages:
-        yield [each for each in page if each.key != key]
+def _without(key: str, selection: Selection) -> Selection:
+    def other(matches: Callable[[S3Object], bool]) -> Callable[[S3Object], bool]:
+        return lambda each: each.key != key and matches(each)
+
+    return Selection(
+        matches=other(selection.matches),
+        may_match=other(selection.may_match),
+        digest=selection.digest,
+    )

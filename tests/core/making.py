@@ -13,6 +13,7 @@ from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import ScanResult
+from dagster_s3inc.core.page import ObjectsPage
 from dagster_s3inc.core.scan import scan
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -60,14 +61,14 @@ def listings(draw: st.DrawFn, *, max_size: int = 30, max_seconds: int = 9) -> li
     return [make_object(key, draw(seconds), size=draw(st.integers(0, 9))) for key in sorted(keys)]
 
 
-def in_pages(objects: Sequence[S3Object], random: Random) -> list[list[S3Object]]:
+def in_pages(objects: Sequence[S3Object], random: Random) -> list[ObjectsPage]:
     """The same objects shuffled, in pages of random sizes, some of them empty."""
     shuffled = list(objects)
     random.shuffle(shuffled)
     pages: list[list[S3Object]] = [[] for _ in range(random.randint(1, 5))]
     for each in shuffled:
         random.choice(pages).append(each)
-    return pages
+    return [ObjectsPage(page) for page in pages]
 
 
 def look(
@@ -86,4 +87,4 @@ def look(
         recent_limit=recent_limit,
         lookback=lookback,
     )
-    return scan(checkpoint, [objects], now=at(now), limits=limits)
+    return scan(checkpoint, [ObjectsPage(objects)], now=at(now), limits=limits)

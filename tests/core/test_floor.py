@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.page import ObjectsPage
 from dagster_s3inc.core.scan import scan
 from tests.core.making import (
     DAY,
@@ -49,7 +50,7 @@ def test_floor_does_not_rise_over_what_the_filter_leaves_out() -> None:
     """Rule 2: an object that does not match is no evidence that all below it is done."""
     objects = [make_object("a.csv", 1), make_object("b.tmp", 2)]
     selection = ObjectFilter(include="*.csv").selection("")
-    result = scan(FIRST, [objects], now=at(DAY), selection=selection)
+    result = scan(FIRST, [ObjectsPage(objects)], now=at(DAY), selection=selection)
     assert result.checkpoint.floor == objects[0].position
     assert result.statistics.left_out == 1
 

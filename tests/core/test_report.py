@@ -9,6 +9,7 @@ from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.page import ObjectsPage
 from dagster_s3inc.core.report import ScanReport, describe_scan, format_bytes
 from dagster_s3inc.core.scan import scan
 from tests.core.making import at, make_object
@@ -18,7 +19,9 @@ def report_on(objects: list[S3Object], limits: ScanLimits | None = None) -> Scan
     """The words for a first scan of these objects, of which *.tmp are left out."""
     selection = ObjectFilter(exclude="*.tmp").selection("")
     checkpoint = Checkpoint(generation=4)
-    result = scan(checkpoint, [objects], now=at(600), selection=selection, limits=limits)
+    result = scan(
+        checkpoint, [ObjectsPage(objects)], now=at(600), selection=selection, limits=limits
+    )
     return describe_scan(result, source="s3://b/in", seconds=1.234)
 
 

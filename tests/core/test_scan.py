@@ -15,6 +15,7 @@ from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
+from dagster_s3inc.core.page import ObjectsPage
 from dagster_s3inc.core.scan import scan
 from dagster_s3inc.errors import ConfigurationError, EndpointError
 from tests.core.making import (
@@ -52,10 +53,10 @@ def test_pages_and_their_order_do_not_matter(
     """The same listing in other pages, in another order, gives the same result to the last bit."""
     checkpoint = look(FIRST, before, 9).checkpoint
     limits = ScanLimits(policy=BatchPolicy(max_files=3), max_batches=files)
-    whole = scan(checkpoint, [later], now=at(DAY), limits=limits)
+    whole = scan(checkpoint, [ObjectsPage(later)], now=at(DAY), limits=limits)
     pages = in_pages(later, random)
     assert scan(checkpoint, pages, now=at(DAY), limits=limits) == whole
-    assert scan(checkpoint, (iter(page) for page in pages), now=at(DAY), limits=limits) == whole
+    assert scan(checkpoint, iter(pages), now=at(DAY), limits=limits) == whole
 
 
 @given(listings(max_size=12), listings(max_size=6), st.integers(1, 5))
@@ -120,14 +121,14 @@ def test_changed_filter_does_not_repeat_what_was_handed_over() -> None:
     objects = [make_object("a", 10), make_object("b", 10)]
     checkpoint = look(FIRST, objects, 10).checkpoint
     only_a = ObjectFilter(include="a").selection("")
-    kept = scan(checkpoint, [objects], now=at(11), selection=only_a).checkpoint
+    kept = scan(checkpoint, [ObjectsPage(objects)], now=at(11), selection=only_a).checkpoint
     assert look(kept, objects, 12).objects == ()
 
 
 def test_adopting_hands_nothing_over() -> None:
     """Adopting takes all that is listed as done; what appears afterwards is new, late or not."""
     objects = [make_object("old", -DAY), make_object("edge", -3600), make_object("fresh", 0)]
-    result = scan(FIRST, [objects], now=at(0), adopt=True)
+    result = scan(FIRST, [ObjectsPage(objects)], now=at(0), adopt=True)
     assert result.batches == ()
     assert result.checkpoint.floor == Position(at(-3600), "")
     assert result.checkpoint.recent == {each.identity for each in objects[1:]}
@@ -140,7 +141,9 @@ def test_adopting_hands_nothing_over() -> None:
 def test_adopting_keeps_the_limit(objects: list[S3Object], recent_limit: int) -> None:
     """However much is adopted, at most recent_limit identities are kept, and nothing is new."""
     limits = ScanLimits(recent_limit=recent_limit)
-    checkpoint = scan(FIRST, [objects], now=at(9), limits=limits, adopt=True).checkpoint
+    checkpoint = scan(
+        FIRST, [ObjectsPage(objects)], now=at(9), limits=limits, adopt=True
+    ).checkpoint
     assert len(checkpoint.recent) <= recent_limit
     assert look(checkpoint, objects, 10).objects == ()
 
@@ -151,7 +154,9 @@ def test_statistics_count_what_was_seen() -> None:
     checkpoint = look(FIRST, objects[:1], 0).checkpoint
     limits = ScanLimits(policy=BatchPolicy(max_files=1), max_batches=2)
     selection = ObjectFilter(exclude="k4").selection("")
-    seen = scan(checkpoint, [objects], now=at(5), selection=selection, limits=limits).statistics
+    seen = scan(
+        checkpoint, [ObjectsPage(objects)], now=at(5), selection=selection, limits=limits
+    ).statistics
     assert (seen.objects_listed, seen.bytes_listed) == (5, 11_111)
     assert (seen.files, seen.bytes) == (2, 110)
     assert (seen.files_waiting, seen.bytes_waiting, seen.oldest_waiting) == (1, 1000, at(3))
@@ -168,8 +173,8 @@ def test_empty_listing_changes_nothing() -> None:
 def test_failing_pages_give_no_result() -> None:
     """An error on the way through the listing is passed on: not to have seen is not "nothing"."""
 
-    def pages() -> Iterator[list[S3Object]]:
-        yield [make_object()]
+    def pages() -> Iterator[ObjectsPage]:
+        yield ObjectsPage([make_object()])
         raise EndpointError("broke off")
 
     with pytest.raises(EndpointError, match="broke off"):
@@ -180,7 +185,7 @@ def test_batches_are_cut_by_the_policy() -> None:
     """A scan hands over whole batches of its policy, the first max_batches of them."""
     objects = [make_object(f"k{index}", index, size=4) for index in range(9)]
     limits = ScanLimits(policy=BatchPolicy(max_files=3, max_bytes=10), max_batches=3)
-    result = scan(FIRST, [objects], now=at(DAY), limits=limits)
+    result = scan(FIRST, [ObjectsPage(objects)], now=at(DAY), limits=limits)
     assert [len(batch) for batch in result.batches] == [2, 2, 2]
     assert all(one.objects[-1] < two.objects[0] for one, two in pairwise(result.batches))
     assert result.checkpoint.floor == objects[5].position

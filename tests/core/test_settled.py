@@ -11,6 +11,7 @@ from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import ScanResult
+from dagster_s3inc.core.page import ObjectsPage
 from dagster_s3inc.core.report import describe_scan
 from dagster_s3inc.core.scan import scan
 from dagster_s3inc.core.settled import Listed, settle
@@ -31,7 +32,7 @@ def scan_all(
     checkpoint: Checkpoint, objects: list[S3Object], filter_: ObjectFilter, now: float = DAY
 ) -> ScanResult:
     """A scan with a filter."""
-    return scan(checkpoint, [objects], now=at(now), selection=filter_.selection(""))
+    return scan(checkpoint, [ObjectsPage(objects)], now=at(now), selection=filter_.selection(""))
 
 
 @pytest.mark.parametrize("age", [1, 3600, 30 * DAY])
@@ -147,13 +148,13 @@ def test_changed_number_of_cells_loses_nothing() -> None:
     """Another sketch_cells takes effect with the next scan, which takes the sketch afresh."""
     checkpoint = settled_on(OLD)
     limits = ScanLimits(sketch_cells=120)
-    result = scan(checkpoint, [OLD], now=at(DAY), limits=limits)
+    result = scan(checkpoint, [ObjectsPage(OLD)], now=at(DAY), limits=limits)
     assert result.checkpoint.settled == Sketch.of([each.identity for each in OLD], 120).minus(
         result.checkpoint.recent
     )
     objects = [*OLD, make_object("late", 5)]
     for _ in range(2):
-        result = scan(result.checkpoint, [objects], now=at(DAY), limits=limits)
+        result = scan(result.checkpoint, [ObjectsPage(objects)], now=at(DAY), limits=limits)
     assert keys_of(result.objects) == ["late"]
 
 

@@ -10,6 +10,7 @@ from dagster_s3inc.errors import BucketNotFoundError, ListingError
 from dagster_s3inc.s3.listing import open_listing
 from dagster_s3inc.s3.location import S3Location
 from tests.s3.canned import client_answering, page
+from tests.s3.making import made
 from tests.servers import S3Server
 
 STRANGE_KEYS = [
@@ -30,7 +31,7 @@ PATHLIKE_KEYS = ["a", "a/b", "double//slash", "ctl/\x01\x1f"]
 
 def list_all(client: Any, bucket: str, prefix: str = "") -> list[S3Object]:
     listing = open_listing(client, S3Location(bucket, prefix))
-    return [entry for page in listing.pages for entry in page]
+    return [each for some in listing.pages for each in made(some)]
 
 
 @pytest.mark.parametrize("key", STRANGE_KEYS)
@@ -72,8 +73,8 @@ def test_many_pages_make_one_listing(client: Any, bucket: str) -> None:
         client.put_object(Bucket=bucket, Key=key, Body=b"")
     listing = open_listing(client, S3Location(bucket, "n/"))
     pages = list(listing.pages)
-    assert [len(page) for page in pages] == [1000, 100]
-    found = [entry.key for page in pages for entry in page]
+    assert [len(made(some)) for some in pages] == [1000, 100]
+    found = [each.key for some in pages for each in made(some)]
     assert len(found) == 1100
     assert set(found) == keys
 

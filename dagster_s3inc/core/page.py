@@ -1,0 +1,85 @@
+"""A page of a listing, as a scan reads it.
+
+Of a large bucket, nearly all that is listed was handed over long ago and lies at or below the
+floor. To know that it is still there takes its identity, and nothing else. So a page gives out
+objects only for what lies above the floor, and may have cheaper ways to the rest than making them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from dagster_s3inc.core.objects import Position, S3Object
+from dagster_s3inc.core.selection import Selection
+
+__all__ = ["Below", "ObjectsPage", "Page", "PageView"]
+
+
+class Below(NamedTuple):
+    """What of a page lies at or below the floor.
+
+    Attributes:
+        matching: The identities of what matches.
+        moved: Those of what would match but for its storage class.
+    """
+
+    matching: Sequence[int]
+    moved: Sequence[int]
+
+
+class PageView(NamedTuple):
+    """A page as it is seen from a floor.
+
+    Attributes:
+        objects: How many objects it lists.
+        bytes: The sum of their sizes.
+        newest: The greatest position; None if it is empty.
+        above: The objects above the floor.
+        below: What is known of the others.
+        wanted: Those of the others that match, and whose identity was asked for.
+    """
+
+    objects: int
+    bytes: int
+    newest: Position | None
+    above: Sequence[S3Object]
+    below: Below
+    wanted: Sequence[S3Object]
+
+
+class Page(Protocol):
+    """Some entries of a listing."""
+
+    def seen_from(
+        self, floor: Position | None, selection: Selection, wanted: frozenset[int]
+    ) -> PageView:
+        """Tells what is above the floor, what matches below it, and what of that is wanted."""
+
+
+class ObjectsPage:
+    """A page of objects that have been made already."""
+
+    def __init__(self, objects: Iterable[S3Object]) -> None:
+        self._objects = tuple(objects)
+
+    def seen_from(
+        self, floor: Position | None, selection: Selection, wanted: frozenset[int]
+    ) -> PageView:
+        """Looks at one object after the other."""
+        above: list[S3Object] = []
+        late: list[S3Object] = []
+        matching: list[int] = []
+        moved: list[int] = []
+        for each in self._objects:
+            if floor is None or each.position > floor:
+                above.append(each)
+            elif selection.matches(each):
+                matching.append(each.identity)
+                if each.identity in wanted:
+                    late.append(each)
+            elif selection.may_match(each):
+                moved.append(each.identity)
+        newest = max(self._objects).position if self._objects else None
+        total = sum(each.size for each in self._objects)
+        return PageView(len(self._objects), total, newest, above, Below(matching, moved), late)
