@@ -130,6 +130,7 @@ def test_code_server_killed_in_a_tick(
         assert world.handed_over() == {"in/a": 1, "in/b": 1, "in/c": 1}
 
 
+@slow
 def test_run_worker_killed_while_it_reads(
     moto: S3Server, bucket: str, storage: Mapping[str, Any], tmp_path: Path
 ) -> None:
