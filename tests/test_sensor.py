@@ -183,6 +183,28 @@ def test_lookback_is_honoured(evaluate: Any, put: Any, bucket: str) -> None:
     assert keys_of(evaluate(second.cursor, **options)) == [["in/late"]]
 
 
+def test_overflow_is_said_and_stays_visible(evaluate: Any, put: Any, bucket: str) -> None:
+    """More late files than the sketch can tell apart: the tick says so, and all later runs do."""
+    options: dict[str, Any] = {"sketch_cells": 8, "lookback": timedelta(0)}
+
+    def put_back(key: str, days: int) -> None:
+        put(key)
+        backdate(bucket, key, datetime.now(timezone.utc) - timedelta(days=days))
+
+    put_back("in/first", 1)
+    first = evaluate(**options)
+    assert "dagster_s3inc/overflows" not in first.run_requests[0].tags
+    for number in range(30):
+        put_back(f"in/late{number}", 2)
+    second = evaluate(first.cursor, **options)
+    assert "+30 in all (exactly)" in second.skip_reason.skip_message
+    assert "Launch the reset job" in second.skip_reason.skip_message
+    put("in/new")
+    third = evaluate(second.cursor, **options)
+    assert keys_of(third) == [["in/new"]]
+    assert third.run_requests[0].tags["dagster_s3inc/overflows"] == "1"
+
+
 def test_several_jobs_each_get_every_batch(evaluate: Any, put: Any) -> None:
     """With several jobs, each batch is requested once for every job, under keys that differ."""
     put("in/a")
