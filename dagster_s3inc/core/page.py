@@ -8,6 +8,7 @@ objects only for what lies above the floor, and may have cheaper ways to the res
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from dagster_s3inc.core.objects import Position, S3Object
@@ -49,7 +50,15 @@ class PageView(NamedTuple):
 
 
 class Page(Protocol):
-    """Some entries of a listing."""
+    """Some entries of a listing, in the order in which the server lists them."""
+
+    @property
+    def ends(self) -> tuple[str, str] | None:
+        """The first key and the last; None if the page is empty."""
+
+    @property
+    def is_in_key_order(self) -> bool:
+        """Whether each key is greater than the one before it, in the order of UTF-8 bytes."""
 
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]
@@ -62,6 +71,18 @@ class ObjectsPage:
 
     def __init__(self, objects: Iterable[S3Object]) -> None:
         self._objects = tuple(objects)
+
+    @property
+    def ends(self) -> tuple[str, str] | None:
+        """The first key and the last; None if the page is empty."""
+        if not self._objects:
+            return None
+        return self._objects[0].key, self._objects[-1].key
+
+    @property
+    def is_in_key_order(self) -> bool:
+        """Whether each key is greater than the one before it, in the order of UTF-8 bytes."""
+        return all(one.key < next_.key for one, next_ in pairwise(self._objects))
 
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
 from itertools import compress
+from operator import lt
 from typing import NamedTuple
 
 from botocore.compat import unquote_str
@@ -48,6 +49,17 @@ class RawPage:
         self._rows, self._at = entries
         self._url_encoded = url_encoded
 
+    @property
+    def ends(self) -> tuple[str, str] | None:
+        """The first key and the last."""
+        return self._key(self._rows[0]), self._key(self._rows[-1])
+
+    @property
+    def is_in_key_order(self) -> bool:
+        """Whether each key is greater than the one before it, in the order of UTF-8 bytes."""
+        keys = self._plain([row[self._at.key] for row in self._rows])
+        return all(map(lt, keys, keys[1:]))
+
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]
     ) -> PageView:
@@ -89,11 +101,14 @@ class RawPage:
     def _identities(
         self, moments: Sequence[bytes], etags: Sequence[bytes], keys: Sequence[bytes]
     ) -> list[int]:
-        if self._url_encoded and (b"%" in (joined := b"\n".join(keys)) or b"+" in joined):
-            keys = [_decoded(key).encode() for key in keys]
-        return [
-            hash_identity(b"%b\n%b\n%b" % texts) for texts in zip(moments, etags, keys, strict=True)
-        ]
+        columns = zip(moments, etags, self._plain(keys), strict=True)
+        return [hash_identity(b"%b\n%b\n%b" % texts) for texts in columns]
+
+    def _plain(self, keys: Sequence[bytes]) -> Sequence[bytes]:
+        joined = b"\n".join(keys)
+        if self._url_encoded and (b"%" in joined or b"+" in joined):
+            return [_decoded(key).encode() for key in keys]
+        return keys
 
     def _late(
         self, rows: list[Row], identities: list[int], wanted: frozenset[int]
@@ -106,11 +121,15 @@ class RawPage:
     def _as_objects(self, rows: list[Row]) -> ObjectsPage:
         return ObjectsPage(map(self._object, rows))
 
+    def _key(self, row: Row) -> str:
+        key = row[self._at.key]
+        return _decoded(key) if self._url_encoded else key.decode()
+
     def _object(self, row: Row) -> S3Object:
         at = self._at
         return S3Object(
             _time(row[at.modified]),
-            _decoded(row[at.key]) if self._url_encoded else row[at.key].decode(),
+            self._key(row),
             row[at.etag].decode(),
             int(row[at.size]),
             row[at.storage_class].decode() or "STANDARD",

@@ -73,3 +73,10 @@ def test_columns_tell_what_objects_tell(
     wanted = frozenset(data.draw(st.lists(st.sampled_from([each.identity for each in objects]))))
     given_ = Position(moment, key), chosen.selection(""), wanted
     assert plain(raw.seen_from(*given_)) == plain(ObjectsPage(objects).seen_from(*given_))
+
+
+@given(pages())
+def test_a_raw_page_knows_the_order_of_its_keys(raw: Page) -> None:
+    """First key, last key and order are those of its objects, keys decoded."""
+    objects = ObjectsPage(made(raw))
+    assert (raw.ends, raw.is_in_key_order) == (objects.ends, objects.is_in_key_order)
