@@ -8,10 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import S3Server, moto_server, seaweedfs_server
 
 logging.getLogger("werkzeug").setLevel(logging.WARNING)
+
+# No bound on the time of an example: on a busy machine it measures the machine, not the code.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _numbers = itertools.count(1)
 
