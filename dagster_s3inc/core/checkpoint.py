@@ -10,16 +10,44 @@ Two sentences define it:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from dagster_s3inc.core.objects import Position
 from dagster_s3inc.core.sketch import Sketch
 
-__all__ = ["RECENT_LIMIT", "Checkpoint"]
+__all__ = ["RECENT_LIMIT", "Checkpoint", "Pass"]
 
-RECENT_LIMIT: Final = 1200
-"""The most identities kept above the floor: 12.8 KB of base64 in a cursor of at most 32 KB, the
-rest of which is for the sketch, for what it revealed, and for the longest possible key."""
+RECENT_LIMIT: Final = 640
+"""The most identities kept one by one: 6.8 KB of base64 in a cursor of at most 32 KB, the rest of
+which is for two sketches (there are two during a pass) and for the longest possible keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """A scan that is spread over several ticks, because its listing outlives one. A value.
+
+    Attributes:
+        began: The server's time at its first look.
+        horizon: What is older is summed up as it is handed over, and the floor rises to this
+            time when the pass has come to the end. Never later than `began`.
+        after: The key up to which the listing has been looked at; it goes on after it.
+        objects: How many entries of the listing it has looked at.
+        listed: The identities listed so far at or below the floor, and of those above it that
+            have been handed over and are older than the horizon. None where it is not known
+            what they were selected by, since the selection changed on the way.
+        met: Of those that have been handed over and are younger than the horizon, the identities
+            that this pass has met so far.
+        adopts: Whether what is older than the pass counts as handed over.
+    """
+
+    began: datetime
+    horizon: datetime
+    after: str
+    objects: int = 0
+    listed: Sketch | None
+    met: frozenset[int] = frozenset()
+    adopts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +57,14 @@ class Checkpoint:
     Attributes:
         generation: Counts the beginnings, from 1. A reset adds one.
         floor: Below it nothing is remembered one by one. None before the first object.
-        recent: The identities of the objects above the floor that have been handed over.
+        recent: The identities of the objects above the floor that have been handed over. During
+            a pass, those that it has not met yet.
         settled: Those at or below the floor that have been handed over and were still listed at
             the last scan. None where it is not known; the next scan then takes it from the
-            listing.
+            listing. During a pass also those that it has summed up.
         wanted: The identities at or below the floor that `settled` revealed as never handed over.
+        unfinished: The scan that goes on in the next tick; None if the last one looked at
+            everything.
         selection: The digest of the selection by which it was made; None where it is not known.
         overflows: How often in this generation more changed below the floor than `settled` could
             tell apart.
@@ -45,6 +76,7 @@ class Checkpoint:
     recent: frozenset[int] = frozenset()
     settled: Sketch | None = None
     wanted: frozenset[int] = frozenset()
+    unfinished: Pass | None = None
     selection: str | None = None
     overflows: int = 0
     reset_seen: str | None = None

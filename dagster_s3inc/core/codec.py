@@ -12,7 +12,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
-from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.checkpoint import Checkpoint, Pass
 from dagster_s3inc.core.objects import Position, format_time, parse_time
 from dagster_s3inc.core.sketch import Sketch
 from dagster_s3inc.errors import CheckpointFormatError, CheckpointVersionError
@@ -30,16 +30,14 @@ _START_OVER: Final = (
 
 def encode_checkpoint(checkpoint: Checkpoint) -> str:
     """Writes a checkpoint as one line of ASCII JSON; equal checkpoints give equal text."""
-    settled = checkpoint.settled
     document = {
         "version": VERSION,
         "generation": checkpoint.generation,
         "floor": checkpoint.floor and _write_position(checkpoint.floor),
         "recent": _pack(checkpoint.recent),
-        "settled": "" if settled is None else b64encode(settled.to_bytes()).decode("ascii"),
+        "settled": _write_sketch(checkpoint.settled),
         "wanted": _pack(checkpoint.wanted),
-        # Part of the format, and empty as long as every scan reads the whole listing.
-        "pass": None,
+        "pass": checkpoint.unfinished and _write_pass(checkpoint.unfinished),
         "selection": checkpoint.selection,
         "overflows": checkpoint.overflows,
         "reset_seen": checkpoint.reset_seen,
@@ -60,47 +58,90 @@ def decode_checkpoint(text: str) -> Checkpoint:
         _refuse(f"it is no JSON: {text[:60]!r}")
     if not isinstance(document, dict) or "version" not in document:
         _refuse(f"it has no field 'version': {text[:60]!r}")
-    if document["version"] is True or document["version"] != VERSION or document.get("pass"):
+    if document["version"] is True or document["version"] != VERSION:
         raise CheckpointVersionError(
-            f"The stored checkpoint is of version {document['version']!r}, or uses fields of a "
-            f"later release; this release of dagster_s3inc reads version {VERSION} without them. "
-            f"{_START_OVER}, or install the release that wrote it."
+            f"The stored checkpoint is of version {document['version']!r}; this release of "
+            f"dagster_s3inc reads version {VERSION}. {_START_OVER}, or install the release that "
+            f"wrote it."
         )
     return Checkpoint(
         generation=_read_count(document, "generation", least=1),
         floor=_read_position(document.get("floor")),
         recent=_unpack(document, "recent"),
-        settled=_read_sketch(document.get("settled")),
+        settled=_read_sketch(document, "settled"),
         wanted=_unpack(document, "wanted"),
+        unfinished=_read_pass(document.get("pass")),
         selection=_read_text(document, "selection"),
         overflows=_read_count(document, "overflows", least=0),
         reset_seen=_read_text(document, "reset_seen"),
     )
 
 
+def _write_pass(unfinished: Pass) -> dict[str, Any]:
+    return {
+        "began": format_time(unfinished.began),
+        "horizon": format_time(unfinished.horizon),
+        **_write_key("after", unfinished.after),
+        "objects": unfinished.objects,
+        "listed": _write_sketch(unfinished.listed),
+        "met": _pack(unfinished.met),
+        "adopts": unfinished.adopts,
+    }
+
+
+def _read_pass(value: Any) -> Pass | None:
+    if value is None:
+        return None
+    try:
+        began, horizon = parse_time(value["began"]), parse_time(value["horizon"])
+        after, adopts = _read_key("after", value), value["adopts"]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        _refuse(f"its pass is {str(value)[:200]!r}")
+    if not isinstance(adopts, bool):
+        _refuse(f"the adopts of its pass is {adopts!r}")
+    listed, met = _read_sketch(value, "listed"), _unpack(value, "met")
+    return Pass(
+        began=began,
+        horizon=horizon,
+        after=after,
+        objects=_read_count(value, "objects", least=0),
+        listed=listed,
+        met=met,
+        adopts=adopts,
+    )
+
+
 def _write_position(position: Position) -> dict[str, str]:
-    packed = b64encode(position.key.encode("utf-8", "surrogatepass")).decode("ascii")
-    written = {"last_modified": format_time(position.last_modified)}
-    # A key of control characters takes six times its length in JSON; the cursor is bounded.
-    if len(json.dumps(position.key)) <= len(packed):
-        return {**written, "key": position.key}
-    return {**written, "key_base64": packed}
+    return {
+        "last_modified": format_time(position.last_modified),
+        **_write_key("key", position.key),
+    }
 
 
 def _read_position(value: Any) -> Position | None:
     if value is None:
         return None
     try:
-        last_modified = parse_time(value["last_modified"])
-        if "key_base64" in value:
-            packed = b64decode(value["key_base64"], validate=True)
-            return Position(last_modified, packed.decode("utf-8", "surrogatepass"))
-        key = value["key"]
+        return Position(parse_time(value["last_modified"]), _read_key("key", value))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         _refuse(f"its floor is {value!r}")
+
+
+def _write_key(field: str, key: str) -> dict[str, str]:
+    packed = b64encode(key.encode("utf-8", "surrogatepass")).decode("ascii")
+    # A key of control characters takes six times its length in JSON; the cursor is bounded.
+    return {field: key} if len(json.dumps(key)) <= len(packed) else {f"{field}_base64": packed}
+
+
+def _read_key(field: str, document: dict[str, Any]) -> str:
+    """Reads what `_write_key` wrote, or raises `KeyError`, `TypeError` or `ValueError`."""
+    packed = document.get(f"{field}_base64")
+    if packed is not None:
+        return b64decode(packed, validate=True).decode("utf-8", "surrogatepass")
+    key = document[field]
     if not isinstance(key, str):
-        _refuse(f"the key of its floor is {key!r}")
-    return Position(last_modified, key)
+        raise TypeError(key)
+    return key
 
 
 def _read_count(document: dict[str, Any], field: str, *, least: int) -> int:
@@ -117,11 +158,16 @@ def _read_text(document: dict[str, Any], field: str) -> str | None:
     return value
 
 
-def _read_sketch(value: Any) -> Sketch | None:
+def _write_sketch(sketch: Sketch | None) -> str:
+    return "" if sketch is None else b64encode(sketch.to_bytes()).decode("ascii")
+
+
+def _read_sketch(document: dict[str, Any], field: str) -> Sketch | None:
+    value = document.get(field)
     try:
         return Sketch.from_bytes(b64decode(value, validate=True)) if value else None
     except (TypeError, ValueError, binascii.Error):
-        _refuse("its field 'settled' is damaged")
+        _refuse(f"its field {field!r} is damaged")
 
 
 def _pack(identities: Iterable[int]) -> str:

@@ -24,21 +24,26 @@ class ScanLimits:
 
     Attributes:
         policy: How objects are cut into batches.
-        max_batches: The most batches that one scan hands over.
+        max_batches: The most batches that one scan hands over; with 0 it only looks.
+        max_request_bytes: About the most bytes that the run requests of one scan may take in
+            JSON. None means no bound.
         lookback: For how long objects are remembered one by one.
-        recent_limit: The most identities that the checkpoint remembers above its floor.
+        recent_limit: The most identities that the checkpoint remembers one by one.
         sketch_cells: The size of the sketch, 14 bytes each. Two thirds as many changes at or
             below the floor, from one scan to the next, can be told apart.
     """
 
     policy: BatchPolicy = field(default_factory=BatchPolicy)
     max_batches: int = 20
+    max_request_bytes: int | None = None
     lookback: timedelta = timedelta(hours=1)
     recent_limit: int = RECENT_LIMIT
     sketch_cells: int = CELLS
 
     def __post_init__(self) -> None:
-        require_at_least("max_batches", self.max_batches, 1, unit="batches")
+        require_at_least("max_batches", self.max_batches, 0, unit="batches")
+        if self.max_request_bytes is not None:
+            require_at_least("max_request_bytes", self.max_request_bytes, 1, unit="bytes")
         require_at_least("recent_limit", self.recent_limit, 1, unit="identities")
         Sketch.empty(self.sketch_cells)
         least, most = timedelta(0), _LONGEST_LOOKBACK

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.selection import Selection
 
-__all__ = ["Below", "ObjectsPage", "Page", "PageView"]
+__all__ = ["Below", "ObjectsPage", "Page", "PageView", "Rest"]
 
 
 class Below(NamedTuple):
@@ -49,6 +49,16 @@ class PageView(NamedTuple):
     wanted: Sequence[S3Object]
 
 
+class Rest(NamedTuple):
+    """Stands after pages that are only the beginning of a listing in the order of its keys.
+
+    Attributes:
+        after: The last key of these pages; the listing goes on after it.
+    """
+
+    after: str
+
+
 class Page(Protocol):
     """Some entries of a listing, in the order in which the server lists them."""
 
@@ -59,6 +69,9 @@ class Page(Protocol):
     @property
     def is_in_key_order(self) -> bool:
         """Whether each key is greater than the one before it, in the order of UTF-8 bytes."""
+
+    def up_to(self, key: str) -> Page:
+        """The page without the entries whose key is greater."""
 
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]
@@ -83,6 +96,10 @@ class ObjectsPage:
     def is_in_key_order(self) -> bool:
         """Whether each key is greater than the one before it, in the order of UTF-8 bytes."""
         return all(one.key < next_.key for one, next_ in pairwise(self._objects))
+
+    def up_to(self, key: str) -> ObjectsPage:
+        """The page without the entries whose key is greater."""
+        return ObjectsPage(each for each in self._objects if each.key <= key)
 
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]

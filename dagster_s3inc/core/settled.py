@@ -18,13 +18,12 @@ can never be more of it than the sketch can tell apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from dagster_s3inc.core.sketch import Estimate, Sketch, SketchBuilder, decode, estimate
+from dagster_s3inc.core.sketch import Estimate, Sketch, decode, estimate
 
-__all__ = ["Listed", "ListedBelow", "Settled", "settle"]
+__all__ = ["Listed", "Settled", "settle"]
 
 
 class Listed(NamedTuple):
@@ -37,22 +36,6 @@ class Listed(NamedTuple):
 
     matching: Sketch
     moved: Sketch
-
-
-class ListedBelow:
-    """Collects what is listed at or below the floor, page by page, and keeps only sketches."""
-
-    def __init__(self, cells: int) -> None:
-        self._matching, self._moved = SketchBuilder(cells), SketchBuilder(cells)
-
-    def add(self, *, matching: Iterable[int], moved: Iterable[int]) -> None:
-        """Takes the identities of a page; each once in the whole listing."""
-        self._matching.add(matching)
-        self._moved.add(moved)
-
-    def finish(self) -> Listed:
-        """All that was added."""
-        return Listed(self._matching.finish(), self._moved.finish())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

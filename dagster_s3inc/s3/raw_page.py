@@ -12,7 +12,7 @@ from typing import NamedTuple
 from botocore.compat import unquote_str
 
 from dagster_s3inc.core.objects import SECONDS_LENGTH, Position, S3Object, hash_identity
-from dagster_s3inc.core.page import Below, ObjectsPage, PageView
+from dagster_s3inc.core.page import Below, ObjectsPage, Page, PageView
 from dagster_s3inc.core.selection import Selection
 
 __all__ = ["Columns", "RawEntries", "RawPage"]
@@ -59,6 +59,13 @@ class RawPage:
         """Whether each key is greater than the one before it, in the order of UTF-8 bytes."""
         keys = self._plain([row[self._at.key] for row in self._rows])
         return all(map(lt, keys, keys[1:]))
+
+    def up_to(self, key: str) -> Page:
+        """The page without the entries whose key is greater."""
+        rows = [row for row in self._rows if self._key(row) <= key]
+        if not rows:
+            return ObjectsPage(())
+        return RawPage(RawEntries(rows, self._at), url_encoded=self._url_encoded)
 
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_s3inc.core.checkpoint import RECENT_LIMIT, Checkpoint
+from dagster_s3inc.core.checkpoint import RECENT_LIMIT, Checkpoint, Pass
 from dagster_s3inc.core.codec import decode_checkpoint, encode_checkpoint
 from dagster_s3inc.core.objects import Position
 from dagster_s3inc.core.sketch import Sketch
@@ -21,6 +21,17 @@ POSITIONS = st.builds(
 
 IDENTITIES = st.frozensets(st.integers(0, 2**64 - 1), max_size=20)
 
+PASSES = st.builds(
+    Pass,
+    began=st.datetimes(timezones=st.just(timezone.utc)),
+    horizon=st.datetimes(timezones=st.just(timezone.utc)),
+    after=KEYS | st.just(""),
+    objects=st.integers(0, 10**12),
+    listed=st.none() | st.builds(Sketch.of, IDENTITIES, st.just(8)),
+    met=IDENTITIES,
+    adopts=st.booleans(),
+)
+
 CHECKPOINTS = st.builds(
     Checkpoint,
     generation=st.integers(1, 10**9),
@@ -28,6 +39,7 @@ CHECKPOINTS = st.builds(
     recent=IDENTITIES,
     settled=st.none() | st.builds(Sketch.of, IDENTITIES, st.sampled_from([8, 600])),
     wanted=IDENTITIES,
+    unfinished=st.none() | PASSES,
     selection=st.none() | st.just("0123456789abcdef"),
     overflows=st.integers(0, 9),
     reset_seen=st.none() | st.just("2026-01-01T00:00:00Z"),
@@ -111,7 +123,6 @@ def test_checkpoint_of_version_1_without_a_floor_is_read() -> None:
         {"version": "1"},
         {"version": None},
         {"version": 2, "generation": "in another form"},
-        {"pass": {"after": "k"}},
     ],
 )
 def test_later_checkpoint_is_never_read_in_part(fields: dict[str, Any]) -> None:
@@ -120,6 +131,16 @@ def test_later_checkpoint_is_never_read_in_part(fields: dict[str, Any]) -> None:
         decode_checkpoint(changed(**fields))
     assert "It was left as it is" in str(caught.value)
 
+
+PASS = {
+    "began": "2026-01-01T00:00:07Z",
+    "horizon": "2025-12-31T23:00:07Z",
+    "after": "k",
+    "objects": 7,
+    "listed": "",
+    "met": "",
+    "adopts": False,
+}
 
 FLOOR = {"last_modified": "2026-01-01T00:00:07Z", "key": "k"}
 
@@ -154,9 +175,16 @@ FLOOR = {"last_modified": "2026-01-01T00:00:07Z", "key": "k"}
         (changed(floor={**FLOOR, "last_modified": "0001-01-01T00:00:00+01:00"}), "floor is"),
         (changed(floor={**FLOOR, "last_modified": "soon"}), "floor is"),
         (changed(floor={**FLOOR, "last_modified": 1767225607}), "floor is"),
-        (changed(floor={**FLOOR, "key": None}), "key of its floor is None"),
-        (changed(floor={**FLOOR, "key": 7}), "key of its floor is 7"),
+        (changed(floor={**FLOOR, "key": None}), "floor is"),
+        (changed(floor={**FLOOR, "key": 7}), "floor is"),
         (changed(floor={**FLOOR, "key_base64": "A"}), "floor is"),
+        (changed(**{"pass": {}}), "pass is"),
+        (changed(**{"pass": {**PASS, "after": 7}}), "pass is"),
+        (changed(**{"pass": {**PASS, "began": "soon"}}), "pass is"),
+        (changed(**{"pass": {**PASS, "adopts": 1}}), "adopts of its pass is 1"),
+        (changed(**{"pass": {**PASS, "objects": -1}}), "objects is -1"),
+        (changed(**{"pass": {**PASS, "listed": "AAAA"}}), "'listed' is damaged"),
+        (changed(**{"pass": {**PASS, "met": "AAAA"}}), "'met' is cut short"),
         (changed(reset_seen=7), "reset_seen is 7"),
         (changed(selection=7), "selection is 7"),
         (changed(overflows=-1), "overflows is -1"),
@@ -182,20 +210,25 @@ def test_text_cut_anywhere_is_refused(checkpoint: Checkpoint, data: st.DataObjec
         decode_checkpoint(text[: data.draw(st.integers(0, len(text) - 1))])
 
 
-# The sketch shows no more than it can tell apart: 600 cells never read 500 changes.
-WANTED_AT_MOST = 500
-
-
 @pytest.mark.parametrize("character", ["a", "\x01", "\x7f", "é", "漢", "😀", '"', "\\"])
 def test_largest_checkpoint_fits_a_cursor(character: str) -> None:
-    """With all identities that are kept and the longest key, the text is below 32 KiB."""
+    """With all identities that are kept, the longest keys and both sketches: below 32 KiB."""
     key = character * (1024 // len(character.encode()))
+    third = RECENT_LIMIT // 3
     full = Checkpoint(
         generation=10**9,
         floor=Position(at(0.123456), key),
-        recent=frozenset(range(2**64 - RECENT_LIMIT, 2**64)),
+        recent=frozenset(range(2**64 - third, 2**64)),
         settled=Sketch.of(range(10**5)),
-        wanted=frozenset(range(WANTED_AT_MOST)),
+        wanted=frozenset(range(third)),
+        unfinished=Pass(
+            began=at(0.123456),
+            horizon=at(0.123456),
+            after=key,
+            objects=10**12,
+            listed=Sketch.of(range(10**5)),
+            met=frozenset(range(RECENT_LIMIT - 2 * third)),
+        ),
         selection="f" * 16,
         overflows=10**9,
         reset_seen="2026-01-01T00:00:00.123456Z",

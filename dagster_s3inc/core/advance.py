@@ -1,0 +1,191 @@
+"""Handing over the oldest of what is new, and raising the floor behind it.
+
+How the floor may rise:
+
+1. never past an object that is new and was not handed over in this scan, and never to its place;
+2. only to the position of an object that was handed over: the claim "all at or below it is done"
+   needs no other evidence;
+3. by itself only to positions older than `now - lookback`, where `now` is the server's clock;
+4. further only if more than `recent_limit` identities would have to be remembered, those that
+   are wanted below it included.
+
+Where batches hold the oldest of what is new, rule 4 always suffices: the floor may rise past all
+of it, and what then remains above the floor was remembered before. Grouped batches, and objects
+that linger, leave older objects behind. Then fewer are handed over, so that all can be remembered;
+the oldest object can always be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from dagster_s3inc.core.batching import Batch
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.look import Done
+from dagster_s3inc.core.objects import Position, S3Object
+from dagster_s3inc.core.selection import Selection
+
+__all__ = ["Step", "advance", "choose"]
+
+
+class Step(NamedTuple):
+    """What is handed over, and what follows.
+
+    Attributes:
+        batches: In the order of their oldest objects.
+        checkpoint: What is to be kept once they have been.
+        done: What is remembered above its floor, in position order.
+        waiting: What is new and not handed over, in position order.
+        fits: Whether no more has to be remembered than may be.
+    """
+
+    batches: tuple[Batch, ...]
+    checkpoint: Checkpoint
+    done: tuple[Done, ...]
+    waiting: tuple[S3Object, ...]
+    fits: bool
+
+
+def advance(
+    base: Checkpoint,
+    new: Sequence[S3Object],
+    done: Sequence[Done],
+    *,
+    now: datetime,
+    limits: ScanLimits,
+    selection: Selection,
+) -> Step:
+    """Hands over the oldest objects that the limits allow.
+
+    Args:
+        base: What is known after the look; its `recent` counts for nothing, `done` does.
+        new: All that is new and, below the floor, late; in position order.
+        done: What has been handed over above the floor and is still listed.
+        now: The server's time at the look.
+        limits: What may be handed over.
+        selection: Tells the groups.
+    """
+    step = _follow(base, (), new, done, now, limits)
+    for batches in _attempts(new, len(step.done), now, limits, selection):
+        step = _follow(base, batches, new, done, now, limits)
+        if step.fits:
+            break
+    return step
+
+
+def choose(
+    new: Sequence[S3Object],
+    limits: ScanLimits,
+    selection: Selection,
+    *,
+    now: datetime | None = None,
+) -> tuple[Batch, ...]:
+    """The first batches of these objects that the limits allow.
+
+    Args:
+        new: In position order.
+        limits: How many, and how long their run requests may be.
+        selection: Tells the groups.
+        now: Objects linger at this time; by default none does.
+    """
+    longest, written = limits.max_request_bytes, 0
+    chosen: list[Batch] = []
+    for batch in limits.policy.split(
+        new, group_of=selection.group_of, now=now, max_request_bytes=longest
+    ):
+        if len(chosen) == limits.max_batches:
+            break
+        if longest is not None:
+            written += batch.request_bytes
+            if chosen and written > longest:
+                break
+        chosen.append(batch)
+    return tuple(chosen)
+
+
+def _attempts(
+    new: Sequence[S3Object],
+    remembered: int,
+    now: datetime,
+    limits: ScanLimits,
+    selection: Selection,
+) -> Iterator[tuple[Batch, ...]]:
+    """What may be handed over, the most first; the last is the oldest object alone."""
+    yield choose(new, limits, selection, now=now)
+    batches = choose(new, limits, selection)
+    for count in range(len(batches), 0, -1):
+        yield batches[:count]
+    if batches:
+        oldest = batches[0]
+        fitting = oldest.objects[: max(1, limits.recent_limit - remembered)]
+        yield (replace(oldest, objects=fitting),)
+        yield (replace(oldest, objects=oldest.objects[:1]),)
+
+
+def _follow(
+    base: Checkpoint,
+    batches: tuple[Batch, ...],
+    new: Sequence[S3Object],
+    done: Sequence[Done],
+    now: datetime,
+    limits: ScanLimits,
+) -> Step:
+    """The step in which these batches, some of what is new, are handed over."""
+    handed = {each.key for batch in batches for each in batch.objects}
+    waiting = tuple(each for each in new if each.key not in handed)
+    late, above = [], list(done)
+    for each in (each for batch in batches for each in batch.objects):
+        if base.floor is not None and each.position <= base.floor:
+            late.append(each.identity)
+        else:
+            above.append(Done(each.position, each.identity))
+    above.sort()
+    wanted = base.wanted.difference(late)
+    room = max(1, limits.recent_limit - len(wanted))
+    bound = next(
+        (e.position for e in waiting if base.floor is None or e.position > base.floor), None
+    )
+    floor = _raise_floor(
+        base.floor,
+        above,
+        bound=bound,
+        horizon=now - limits.lookback,
+        room=room,
+    )
+    passed = [each for each in above if floor is not None and each.position <= floor]
+    kept = tuple(above[len(passed) :])
+    settled = base.settled
+    if settled is not None:
+        settled = settled.plus([*late, *(each.identity for each in passed)])
+    following = replace(
+        base,
+        floor=floor,
+        recent=frozenset(each.identity for each in kept),
+        settled=None if floor is None else settled,
+        wanted=wanted,
+    )
+    return Step(batches, following, kept, waiting, len(kept) <= room)
+
+
+def _raise_floor(
+    floor: Position | None,
+    done: Sequence[Done],
+    *,
+    bound: Position | None,
+    horizon: datetime,
+    room: int,
+) -> Position | None:
+    """The new floor, by the rules at the head of this module; `done` in position order."""
+    surplus = len(done) - room
+    for index, (position, _) in enumerate(done):
+        if bound is not None and position >= bound:
+            break
+        if position.last_modified >= horizon and index >= surplus:
+            break
+        if floor is None or position > floor:
+            floor = position
+    return floor
