@@ -16,12 +16,17 @@ from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.sketch import CELLS
 from dagster_s3inc.core.validation import require_at_least, require_aware
 from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.s3.listing import LANES
 from dagster_s3inc.s3.location import S3Location
+from dagster_s3inc.s3.scanning import TIME_BUDGET, Scanner
 from dagster_s3inc.tick import Tick
 
 __all__ = ["StartFrom", "build_s3_incremental_sensor"]
 
 StartFrom = Literal["beginning", "now"] | datetime
+
+# Dagster's own, for sensors that say nothing.
+_USUAL_INTERVAL_SECONDS: Final = 30
 
 _TARGETS: Final = ("target", "job", "jobs", "job_name", "asset_selection")
 
@@ -40,6 +45,9 @@ def build_s3_incremental_sensor(
     lookback: timedelta = timedelta(hours=1),
     start_from: StartFrom = "beginning",
     max_batches_per_tick: int = 20,
+    max_request_bytes: int | None = 1_000_000,
+    time_budget: timedelta | None = TIME_BUDGET,
+    lanes: int = LANES,
     sketch_cells: int = CELLS,
     s3_resource_key: str = "s3",
     batch_resource_key: str = "batch",
@@ -77,6 +85,15 @@ def build_s3_incremental_sensor(
             from now on, or with what was modified at or after a moment (with a time zone). After
             a reset, `"now"` no longer counts: everything is processed; a moment still does.
         max_batches_per_tick: The most batches requested in one tick; the rest waits for the next.
+        max_request_bytes: About the most bytes that the run requests of one tick may take in
+            Dagster's database, which keeps them in one record of the tick; what is beyond waits
+            for the next tick. Use 40,000 for MySQL, whose columns hold 64 KB. None means no bound.
+        time_budget: A tick whose listing takes longer hands over what it has found, and the next
+            tick goes on from there; the tick itself takes a little longer. None means that a tick
+            always looks at everything. Dagster ends an evaluation after 60 seconds.
+        lanes: The most LIST requests under way at a time. Large prefixes are listed in several
+            key ranges side by side where waiting for the server takes most of the time; never
+            more than the client's `max_pool_connections`.
         sketch_cells: The size of the sketch in the cursor by which files are found that appear
             later than `lookback` after their LastModified: a multiple of 4. Two thirds as many
             such changes from one tick to the next can be told apart; each cell takes 19 bytes of
@@ -104,6 +121,7 @@ def build_s3_incremental_sensor(
     }
     optional = {**targets, "owners": owners}
     require_at_least("max_batches_per_tick", max_batches_per_tick, 1, unit="batches")
+    require_at_least("lanes", lanes, 1, unit="requests at a time")
     location = S3Location.parse(uri)
     tick = Tick(
         name=name,
@@ -112,9 +130,12 @@ def build_s3_incremental_sensor(
         limits=ScanLimits(
             policy=batch or BatchPolicy(),
             max_batches=max_batches_per_tick,
+            max_request_bytes=_for_each(targets["jobs"], max_request_bytes),
             lookback=lookback,
             sketch_cells=sketch_cells,
         ),
+        scanner=Scanner(time_budget=time_budget, lanes=lanes),
+        interval_seconds=minimum_interval_seconds or _USUAL_INTERVAL_SECONDS,
         adopt_first=start_from == "now",
         s3_resource_key=s3_resource_key,
         batch_resource_key=batch_resource_key,
@@ -138,6 +159,14 @@ def build_s3_incremental_sensor(
         # Only what was given: Dagster warns of options that are new to it, even if they are None.
         **{option: value for option, value in optional.items() if value is not None},
     )
+
+
+def _for_each(jobs: Sequence[Any] | None, max_request_bytes: int | None) -> int | None:
+    """The share of a bound that each job has, where a batch is launched on several."""
+    if max_request_bytes is None:
+        return None
+    require_at_least("max_request_bytes", max_request_bytes, 1, unit="bytes")
+    return max(1, max_request_bytes // max(1, len(jobs or ())))
 
 
 def _bounded(objects: ObjectFilter, start_from: StartFrom) -> ObjectFilter:

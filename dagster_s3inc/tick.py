@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -16,11 +16,11 @@ from dagster_s3inc.core.codec import encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.outcome import ScanResult
-from dagster_s3inc.core.report import describe_scan
+from dagster_s3inc.core.report import describe_cost, describe_scan
 from dagster_s3inc.cursor import make_run_key, start_of_tick
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.scanning import scan_location
+from dagster_s3inc.s3.scanning import Scanner
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -37,6 +37,8 @@ class Tick:
         location: The prefix that is scanned.
         objects: Which objects count.
         limits: What one tick may hand over, and how much the cursor may remember.
+        scanner: Looks, and keeps in memory what makes the next look cheaper.
+        interval_seconds: The least time between two ticks, by which costs are reckoned.
         adopt_first: Whether the very first tick takes what is there as handed over.
         s3_resource_key: The key of the S3 resource.
         batch_resource_key: The key under which the run finds its batch.
@@ -48,6 +50,8 @@ class Tick:
     location: S3Location
     objects: ObjectFilter
     limits: ScanLimits
+    scanner: Scanner
+    interval_seconds: int
     adopt_first: bool
     s3_resource_key: str
     batch_resource_key: str
@@ -64,17 +68,19 @@ class Tick:
         began = time.monotonic()
         start = start_of_tick(context, self.name)
         client = _client_of(getattr(context.resources, self.s3_resource_key))
-        result = scan_location(
+        selection = self.objects.selection(self.location.key, bucket=self.location.bucket)
+        look = self.scanner.scan(
             client,
-            self.location,
+            replace(self.location, key=self.objects.list_prefix(self.location.key)),
             start.checkpoint,
-            objects=self.objects,
+            selection=selection,
             limits=self.limits,
             adopt=self.adopt_first and start.is_first,
         )
-        seconds = time.monotonic() - began
+        result, seconds = look.result, time.monotonic() - began
         report = describe_scan(result, source=self.location.uri, seconds=seconds)
         context.log.info(report.summary)
+        context.log.info(describe_cost(look.requests, self.interval_seconds))
         for warning in report.warnings:
             context.log.warning(warning)
         cursor = encode_checkpoint(result.checkpoint)

@@ -77,26 +77,26 @@ def scan_part(
         following, settled = _end(following)
     handed = {each.key for batch in turn.batches for each in batch.objects}
     found = [] if began.adopts else sorted(chain(seen.late, seen.new))
-    return ScanResult(
+    statistics = summarize(
+        seen,
         batches=turn.batches,
-        checkpoint=replace(
-            following,
-            selection=selection.digest,
-            overflows=checkpoint.overflows + (settled is not None and settled.overflow is not None),
-        ),
-        statistics=summarize(
-            seen,
-            batches=turn.batches,
-            late=checkpoint.wanted,
-            waiting=[each for each in found if each.key not in handed],
-            lookback=max(timedelta(0), min(limits.lookback, now - began.horizon)),
-            revealed=len(settled.late) if settled else 0,
-            gone=settled.gone if settled else 0,
-            overflow=settled.overflow if settled else None,
-            selection_changed=changed,
-            unfinished=following.unfinished,
-        ),
+        late=checkpoint.wanted,
+        waiting=[each for each in found if each.key not in handed],
+        lookback=max(timedelta(0), min(limits.lookback, now - began.horizon)),
     )
+    statistics = replace(statistics, selection_changed=changed, unfinished=following.unfinished)
+    following = replace(following, selection=selection.digest)
+    if settled is not None:
+        statistics = replace(
+            statistics,
+            revealed=len(settled.late),
+            gone=settled.gone,
+            overflow=settled.overflow,
+        )
+        following = replace(
+            following, overflows=following.overflows + (settled.overflow is not None)
+        )
+    return ScanResult(batches=turn.batches, checkpoint=following, statistics=statistics)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

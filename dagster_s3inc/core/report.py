@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from dagster_s3inc.core.objects import format_time
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.sketch import Estimate
 
-__all__ = ["ScanReport", "describe_scan", "format_bytes"]
+__all__ = ["LIST_DOLLARS", "ScanReport", "describe_cost", "describe_scan", "format_bytes"]
+
+LIST_DOLLARS: Final = 0.005 / 1000
+"""What AWS takes for a LIST request of S3 Standard in us-east-1; it differs between regions."""
+
+_MONTH_SECONDS: Final = 30 * 86_400
 
 
 class ScanReport(NamedTuple):
@@ -40,15 +45,24 @@ def describe_scan(result: ScanResult, *, source: str, seconds: float) -> ScanRep
         )
     else:
         found = "Nothing new"
+    looked = (
+        f"looked at {_count(seen.objects_listed, 'object')} ({format_bytes(seen.bytes_listed)})"
+        if seen.newest or not seen.files
+        else "found by an earlier look"
+    )
     parts = [
-        f"{found} in generation {result.checkpoint.generation}: looked at "
-        f"{_count(seen.objects_listed, 'object')} ({format_bytes(seen.bytes_listed)}) under "
-        f"{source} in {seconds:.2f} s"
+        f"{found} in generation {result.checkpoint.generation}: {looked} under {source} in "
+        f"{seconds:.2f} s"
     ]
+    if seen.unfinished is not None:
+        parts.append(
+            f"there is more: this pass began at {format_time(seen.unfinished.began)}, has looked "
+            f"at {_count(seen.unfinished.objects, 'object')}, and goes on in the next tick after "
+            f"{_readable(seen.unfinished.after)}"
+        )
     if seen.newest is not None:
         newest = format_time(seen.newest.last_modified)
-        key = seen.newest.key if seen.newest.key.isprintable() else repr(seen.newest.key)
-        parts.append(f"the newest is {key} of {newest}")
+        parts.append(f"the newest is {_readable(seen.newest.key)} of {newest}")
     if seen.files_late:
         parts.append(f"{_count(seen.files_late, 'file')} had appeared late")
     if seen.revealed:
@@ -98,6 +112,21 @@ def _describe_overflow(seen: Estimate) -> str:
         f"{told}The files that appeared late are NOT handed over. Launch the reset job to have "
         f"them processed. If this happens often, raise sketch_cells or split the prefix."
     )
+
+
+def describe_cost(requests: int, interval_seconds: int) -> str:
+    """Says what the LIST requests of a tick cost, and would in a month of such ticks."""
+    if not requests:
+        return "No LIST request was needed: these files were found by an earlier tick."
+    month = requests * _MONTH_SECONDS / interval_seconds * LIST_DOLLARS
+    return (
+        f"{_count(requests, 'LIST request')}. At one such tick in {interval_seconds} s, and at "
+        f"${LIST_DOLLARS * 1000} for 1,000 requests, that is ${month:,.2f} a month."
+    )
+
+
+def _readable(key: str) -> str:
+    return key if key.isprintable() else repr(key)
 
 
 def format_bytes(size: int) -> str:

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from dagster_s3inc.core.advance import advance
+from dagster_s3inc.core.advance import Step, advance
 from dagster_s3inc.core.backlog import Backlog
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.limits import ScanLimits
@@ -106,22 +106,15 @@ def _scan_whole(
     # All that is late lies below all that is not, so this is position order.
     candidates = late + new
     step = advance(base, candidates, done, now=now, limits=limits, selection=selection)
-    return ScanResult(
-        batches=step.batches,
-        checkpoint=step.checkpoint,
-        backlog=Backlog.of(step, now),
-        statistics=summarize(
-            seen,
-            batches=step.batches,
-            late=known_late,
-            waiting=step.waiting,
-            lookback=_kept_lookback(step.checkpoint.floor, now, limits),
-            revealed=len(settled.late - checkpoint.wanted),
-            gone=settled.gone + len(checkpoint.recent) - len(seen.done),
-            overflow=settled.overflow,
-            selection_changed=changed,
-        ),
+    counted = _result(seen, step, now, limits, known_late)
+    learned = replace(
+        counted.statistics,
+        revealed=len(settled.late - checkpoint.wanted),
+        gone=settled.gone + len(checkpoint.recent) - len(seen.done),
+        overflow=settled.overflow,
+        selection_changed=changed,
     )
+    return replace(counted, statistics=learned)
 
 
 def scan_backlog(
@@ -137,14 +130,20 @@ def scan_backlog(
     selection, limits = selection or Selection(), limits or ScanLimits()
     base, now = backlog.follows, backlog.now
     step = advance(base, backlog.waiting, backlog.done, now=now, limits=limits, selection=selection)
+    return _result(Seen(), step, now, limits, base.wanted)
+
+
+def _result(
+    seen: Seen, step: Step, now: datetime, limits: ScanLimits, late: frozenset[int]
+) -> ScanResult:
     return ScanResult(
         batches=step.batches,
         checkpoint=step.checkpoint,
         backlog=Backlog.of(step, now),
         statistics=summarize(
-            Seen(),
+            seen,
             batches=step.batches,
-            late=base.wanted,
+            late=late,
             waiting=step.waiting,
             lookback=_kept_lookback(step.checkpoint.floor, now, limits),
         ),

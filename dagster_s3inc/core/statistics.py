@@ -53,11 +53,11 @@ class ScanStatistics:
     files_waiting: int
     bytes_waiting: int
     oldest_waiting: datetime | None
-    revealed: int
-    gone: int
-    overflow: Estimate | None
-    selection_changed: bool
     lookback: timedelta
+    revealed: int = 0
+    gone: int = 0
+    overflow: Estimate | None = None
+    selection_changed: bool = False
     unfinished: Pass | None = None
 
 
@@ -68,20 +68,15 @@ def summarize(
     late: Collection[int],
     waiting: Sequence[S3Object],
     lookback: timedelta,
-    revealed: int = 0,
-    gone: int = 0,
-    overflow: Estimate | None = None,
-    selection_changed: bool = False,
-    unfinished: Pass | None = None,
 ) -> ScanStatistics:
-    """Counts.
+    """Counts what can be counted; the rest is as if nothing had been learned of the past.
 
     Args:
         seen: What was looked at.
         batches: What is handed over.
         late: The identities of which those that are handed over are late.
         waiting: What is new and is not handed over, in position order.
-        lookback: As in `ScanStatistics`, and so are the others.
+        lookback: As in `ScanStatistics`.
     """
     handed_late = 0
     if late:
@@ -98,10 +93,5 @@ def summarize(
         files_waiting=len(waiting),
         bytes_waiting=sum(each.size for each in waiting),
         oldest_waiting=waiting[0].last_modified if waiting else None,
-        revealed=revealed,
-        gone=gone,
-        overflow=overflow,
-        selection_changed=selection_changed,
         lookback=lookback,
-        unfinished=unfinished,
     )

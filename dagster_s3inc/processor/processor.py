@@ -26,8 +26,9 @@ from dagster_s3inc.errors import (
 from dagster_s3inc.processor.legacy import decode_any_checkpoint
 from dagster_s3inc.processor.stores import CheckpointFile, CheckpointObject, CheckpointStore
 from dagster_s3inc.s3.client import make_client
+from dagster_s3inc.s3.listing import LANES
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.scanning import scan_location
+from dagster_s3inc.s3.scanning import Scanner, without
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -63,6 +64,7 @@ class S3IncrementalProcessor:
         lookback: For how long objects are remembered one by one; see
             `build_s3_incremental_sensor`.
         sketch_cells: The size of the sketch in the checkpoint; see there.
+        lanes: The most LIST requests under way at a time; see there.
         conditional_writes: Whether a checkpoint in S3 is written under the condition that nobody
             else has written it, which the server must know how to do: AWS does, and the first
             commit finds out whether yours does. With False, processors that commit at the same
@@ -82,10 +84,14 @@ class S3IncrementalProcessor:
         objects: ObjectFilter | None = None,
         lookback: timedelta = timedelta(hours=1),
         sketch_cells: int = CELLS,
+        lanes: int = LANES,
         conditional_writes: bool = True,
     ) -> None:
         self._location = S3Location.parse(path)
         self._limits = ScanLimits(lookback=lookback, max_batches=1, sketch_cells=sketch_cells)
+        require_at_least("lanes", lanes, 1, unit="requests at a time")
+        # Nobody waits for a processor as the daemon waits for a tick: it always looks at all.
+        self._scanner = Scanner(time_budget=None, lanes=lanes)
         self._objects = objects or ObjectFilter()
         self._own_key: str | None = None
         self._pending: _Pending | None = None
@@ -128,14 +134,17 @@ class S3IncrementalProcessor:
         began = time.monotonic()
         stored = self._store.read()
         checkpoint = Checkpoint() if stored.text is None else decode_any_checkpoint(stored.text)
-        result = scan_location(
+        selection = objects.selection(self._location.key, bucket=self._location.bucket)
+        if self._own_key is not None:
+            selection = without(self._own_key, selection)
+        look = self._scanner.scan(
             self._client,
-            self._location,
+            replace(self._location, key=objects.list_prefix(self._location.key)),
             checkpoint,
-            objects=objects,
+            selection=selection,
             limits=replace(self._limits, policy=BatchPolicy(max_files=batch_size)),
-            leave_out=self._own_key,
         )
+        result = look.result
         self._pending = _Pending(result.checkpoint, stored.version)
         report = describe_scan(result, source=self._location.uri, seconds=time.monotonic() - began)
         _log.info(report.summary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -17,7 +17,13 @@ from dagster_s3inc.s3.location import S3Location
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["Listing", "open_listing"]
+__all__ = ["LANES", "Listing", "ListingMemory", "open_listing"]
+
+LANES = 1
+
+
+class ListingMemory:
+    """Nothing yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +37,19 @@ class Listing:
     """
 
     server_time: datetime
-    pages: Iterator[Page]
+    pages: Generator[Page, None, None]
+    may_be_cut: bool = True
+    requests: int = 0
 
 
-def open_listing(client: S3Client, location: S3Location) -> Listing:
+def open_listing(
+    client: S3Client,
+    location: S3Location,
+    *,
+    after: str | None = None,
+    lanes: int = LANES,
+    memory: ListingMemory | None = None,
+) -> Listing:
     """Begins to list everything whose key starts with the location's key.
 
     One request is sent; the others follow as the pages are read, one for each page of up to
@@ -43,11 +58,11 @@ def open_listing(client: S3Client, location: S3Location) -> Listing:
     Raises:
         S3RequestError: The listing could not be had; the kind and the message say why.
     """
-    first = _request(client, location, token=None)
+    first = _request(client, location, token=None, after=after)
     return Listing(_server_time(first, location), _pages(client, location, first))
 
 
-def _pages(client: S3Client, location: S3Location, response: Any) -> Iterator[Page]:
+def _pages(client: S3Client, location: S3Location, response: Any) -> Generator[Page, None, None]:
     token: str | None = None
     while True:
         yield page_of(response)
@@ -64,8 +79,12 @@ def _pages(client: S3Client, location: S3Location, response: Any) -> Iterator[Pa
         response = _request(client, location, token)
 
 
-def _request(client: S3Client, location: S3Location, token: str | None) -> Any:
+def _request(
+    client: S3Client, location: S3Location, token: str | None, after: str | None = None
+) -> Any:
     more: dict[str, Any] = {} if token is None else {"ContinuationToken": token}
+    if after:
+        more["StartAfter"] = after
     with translated_failures(f"list {location}"), entries_taken_out(client):
         return client.list_objects_v2(Bucket=location.bucket, Prefix=location.key, **more)
 

@@ -1,64 +1,154 @@
-"""A scan of a place in S3."""
+"""Scans of a place in S3, one after the other, and what is kept in memory between them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dagster_s3inc.core.backlog import Backlog
 from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import ScanResult
-from dagster_s3inc.core.scan import scan
+from dagster_s3inc.core.page import Page, Rest
+from dagster_s3inc.core.scan import scan, scan_backlog
 from dagster_s3inc.core.selection import Selection
-from dagster_s3inc.s3.listing import open_listing
+from dagster_s3inc.s3.listing import LANES, Listing, ListingMemory, open_listing
 from dagster_s3inc.s3.location import S3Location
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["scan_location"]
+__all__ = ["TIME_BUDGET", "Look", "Scanner", "without"]
+
+TIME_BUDGET: Final = timedelta(seconds=15)
+"""Dagster gives a sensor 60 s, and by default all sensors share one thread."""
+
+# A backlog is handed over without another look for at most so many times as long as the look took:
+# looking again then costs a twentieth of the time, and no backlog is much older than it must be.
+_BACKLOG_LOOKS: Final = 20
 
 
-def scan_location(
-    client: S3Client,
-    location: S3Location,
-    checkpoint: Checkpoint,
-    *,
-    objects: ObjectFilter,
-    limits: ScanLimits,
-    adopt: bool = False,
-    leave_out: str | None = None,
-) -> ScanResult:
-    """Lists a prefix, as far as the filter needs it, and finds what is new there.
+class Look(NamedTuple):
+    """A scan, and what it cost.
+
+    Attributes:
+        result: What the scan gives.
+        requests: The LIST requests that were sent; 0 if a backlog made them needless.
+    """
+
+    result: ScanResult
+    requests: int
+
+
+class _Kept(NamedTuple):
+    backlog: Backlog
+    digest: str
+    until: float
+
+
+class Scanner:
+    """Scans a prefix. Safe to be used by several threads.
+
+    What it keeps is an optimisation alone: where the last listing's pages were, so that the next
+    can be read in lanes, and what waits, so that it need not be listed again.
 
     Args:
-        client: The boto3 client.
-        location: The prefix.
-        checkpoint: What has been handed over so far.
-        objects: Which objects count.
-        limits: What may be handed over.
-        adopt: See `core.scan.scan`.
-        leave_out: A key that is never data.
-
-    Raises:
-        S3RequestError: The listing could not be had as a whole.
+        time_budget: A listing that takes longer is looked at in parts; None means never.
+        lanes: The most requests that are under way at a time.
     """
-    listing = open_listing(client, replace(location, key=objects.list_prefix(location.key)))
-    selection = objects.selection(location.key, bucket=location.bucket)
-    return scan(
-        checkpoint,
-        listing.pages,
-        now=listing.server_time,
-        selection=selection if leave_out is None else _without(leave_out, selection),
-        limits=limits,
-        adopt=adopt,
-    )
+
+    def __init__(self, *, time_budget: timedelta | None = TIME_BUDGET, lanes: int = LANES) -> None:
+        self._budget, self._lanes = time_budget, lanes
+        self._memory = ListingMemory()
+        self._lock = threading.Lock()
+        self._kept: _Kept | None = None
+
+    def scan(
+        self,
+        client: S3Client,
+        place: S3Location,
+        checkpoint: Checkpoint,
+        *,
+        selection: Selection,
+        limits: ScanLimits,
+        adopt: bool = False,
+    ) -> Look:
+        """Finds what is new in a place.
+
+        Args:
+            client: The boto3 client.
+            place: What is listed: everything whose key starts with its key.
+            checkpoint: What has been handed over so far.
+            selection: What counts of it.
+            limits: What may be handed over.
+            adopt: See `core.scan.scan`.
+
+        Raises:
+            S3RequestError: The listing could not be had.
+        """
+        kept = self._take_backlog(checkpoint, selection)
+        if kept is not None:
+            result = scan_backlog(kept.backlog, selection=selection, limits=limits)
+            if result.batches:
+                self._keep(result, selection, kept.until)
+                return Look(result, 0)
+        began = time.monotonic()
+        going_on = checkpoint.unfinished
+        listing = open_listing(
+            client,
+            place,
+            after=going_on.after if going_on else None,
+            lanes=self._lanes,
+            memory=self._memory,
+        )
+        until = None if self._budget is None else began + self._budget.total_seconds()
+        with closing(_within(listing, until)) as pages:
+            result = scan(
+                checkpoint,
+                pages,
+                now=listing.server_time,
+                selection=selection,
+                limits=limits,
+                adopt=adopt,
+            )
+        now = time.monotonic()
+        self._keep(result, selection, now + _BACKLOG_LOOKS * (now - began))
+        return Look(result, listing.requests)
+
+    def _take_backlog(self, checkpoint: Checkpoint, selection: Selection) -> _Kept | None:
+        with self._lock:
+            kept, self._kept = self._kept, None
+        if kept is None or time.monotonic() > kept.until or kept.digest != selection.digest:
+            return None
+        return kept if kept.backlog.follows == checkpoint else None
+
+    def _keep(self, result: ScanResult, selection: Selection, until: float) -> None:
+        if result.backlog is not None:
+            with self._lock:
+                self._kept = _Kept(result.backlog, selection.digest, until)
 
 
-def _without(key: str, selection: Selection) -> Selection:
+def _within(listing: Listing, until: float | None) -> Generator[Page | Rest, None, None]:
+    """The pages that come in time, at least one; and a `Rest` if there are more."""
+    with closing(listing.pages) as pages:
+        last: str | None = None
+        for page in pages:
+            late = until is not None and time.monotonic() > until
+            if last is not None and late and listing.may_be_cut:
+                yield Rest(last)
+                return
+            yield page
+            last = page.ends[1] if page.ends else last
+
+
+def without(key: str, selection: Selection) -> Selection:
+    """The same selection, in which one key never counts."""
+
     def other(matches: Callable[[S3Object], bool]) -> Callable[[S3Object], bool]:
         return lambda each: each.key != key and matches(each)
 

@@ -194,7 +194,8 @@ def test_batches_are_cut_by_the_policy() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_batches": 0}, "max_batches must be at least 1 (batches), not 0"),
+        ({"max_batches": -1}, "max_batches must be at least 0 (batches), not -1"),
+        ({"max_request_bytes": 0}, "max_request_bytes must be at least 1 (bytes), not 0"),
         ({"max_batches": 1.5}, "max_batches must be a whole number of batches, not 1.5"),
         ({"recent_limit": 0}, "recent_limit must be at least 1 (identities), not 0"),
         ({"lookback": timedelta(-1)}, "lookback must be a timedelta of zero or more"),
