@@ -24,7 +24,9 @@ __all__ = [
     "BYTES_TAG",
     "FILES_TAG",
     "GENERATION_TAG",
+    "GROUP_TAG",
     "OVERFLOWS_TAG",
+    "SKIPPED_TAG",
     "SOURCE_TAG",
     "S3Batch",
     "S3File",
@@ -38,6 +40,9 @@ GENERATION_TAG: Final = "dagster_s3inc/generation"
 BATCH_ID_TAG: Final = "dagster_s3inc/batch_id"
 FILES_TAG: Final = "dagster_s3inc/files"
 BYTES_TAG: Final = "dagster_s3inc/bytes"
+GROUP_TAG: Final = "dagster_s3inc/group"
+SKIPPED_TAG: Final = "dagster_s3inc/skipped"
+"""On a failed run whose batch someone has given up, so that it stops no other batch."""
 OVERFLOWS_TAG: Final = "dagster_s3inc/overflows"
 """On the runs of a generation in which more files changed late than could be told apart."""
 
@@ -182,6 +187,8 @@ def batch_tags(source: str, checkpoint: Checkpoint, batch: Batch) -> dict[str, s
         FILES_TAG: str(len(batch)),
         BYTES_TAG: str(batch.bytes),
     }
+    if batch.group is not None:
+        tags[GROUP_TAG] = batch.group
     if checkpoint.overflows:
         tags[OVERFLOWS_TAG] = str(checkpoint.overflows)
     return tags

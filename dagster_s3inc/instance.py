@@ -16,6 +16,7 @@ from dagster._core.definitions.selector import InstigatorSelector
 from dagster._core.errors import DagsterInvariantViolationError
 from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData, TickStatus
 from dagster._core.storage.dagster_run import RunsFilter
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG, SENSOR_NAME_TAG
 
 from dagster_s3inc.errors import ResetError
 
@@ -49,19 +50,29 @@ class SensorAddress(NamedTuple):
     Attributes:
         name: The sensor's name.
         scope: Identifies code location, repository and name; None outside a workspace.
+        repository: Code location and repository, as Dagster labels runs with them.
     """
 
     name: str
     scope: str | None
+    repository: str | None = None
+
+    @property
+    def run_tags(self) -> dict[str, str]:
+        """The tags that Dagster gives the runs which the sensor requests."""
+        tags = {SENSOR_NAME_TAG: self.name}
+        if self.repository is not None:
+            tags[REPOSITORY_LABEL_TAG] = self.repository
+        return tags
 
     @classmethod
     def of_evaluation(cls, context: dg.SensorEvaluationContext, name: str) -> SensorAddress:
         """The sensor of that name, which is being evaluated."""
         origin, repository = context.code_location_origin, context.repository_name
-        scope = None
-        if origin is not None and repository is not None:
-            scope = _scope(origin.location_name, repository, name)
-        return cls(name, scope)
+        if origin is None or repository is None:
+            return cls(name, None)
+        place = origin.location_name
+        return cls(name, _scope(place, repository, name), f"{repository}@{place}")
 
     @classmethod
     def beside_run(cls, run: dg.DagsterRun, sensor_name: str) -> SensorAddress:
@@ -189,7 +200,7 @@ class SensorState:
         return True
 
     def _find(self) -> InstigatorState | None:
-        name, scope = self._address
+        name, scope = self._address.name, self._address.scope
         states = [
             state
             for state in self._instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import dagster as dg
 
@@ -16,6 +16,8 @@ from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.sketch import CELLS
 from dagster_s3inc.core.validation import require_at_least, require_aware
 from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.flow import Flow, OnFailure
+from dagster_s3inc.partitions import GroupBy, Grouping
 from dagster_s3inc.s3.listing import LANES
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanning import TIME_BUDGET, Scanner
@@ -44,6 +46,10 @@ def build_s3_incremental_sensor(
     objects: ObjectFilter | None = None,
     lookback: timedelta = timedelta(hours=1),
     start_from: StartFrom = "beginning",
+    group_by: GroupBy | None = None,
+    partitions_def: dg.PartitionsDefinition[Any] | None = None,
+    max_in_flight: int | None = None,
+    on_failure: OnFailure = "continue",
     max_batches_per_tick: int = 20,
     max_request_bytes: int | None = 1_000_000,
     time_budget: timedelta | None = TIME_BUDGET,
@@ -84,6 +90,20 @@ def build_s3_incremental_sensor(
         start_from: Where the first tick begins: with everything that is there, with what appears
             from now on, or with what was modified at or after a moment (with a time zone). After
             a reset, `"now"` no longer counts: everything is processed; a moment still does.
+        group_by: Which files may be in one batch: those for which it gives the same. A regular
+            expression with a named group, searched for in the key, or a function of the key that
+            returns text, or None. Batches still go out in the order of their oldest files.
+        partitions_def: The partitions that `group_by` gives: each run request then has a
+            partition key. Several named groups (or a function that returns a dict) are the
+            dimensions of a multi-partition. New keys of dynamic partitions are added. A file
+            whose key is in no partition is reported in the tick and holds nothing back; it is
+            handed over once there is a partition for it.
+        max_in_flight: The most batches requested and not finished, by the runs in the instance;
+            the others wait. None means no bound.
+        on_failure: With `"halt"`, a batch of which a run failed or was cancelled stops those
+            that would follow, until a re-execution succeeds, or it is skipped with the reset
+            job, or a reset starts a new generation. With `max_in_flight=1` files are then
+            processed strictly in order.
         max_batches_per_tick: The most batches requested in one tick; the rest waits for the next.
         max_request_bytes: About the most bytes that the run requests of one tick may take in
             Dagster's database, which keeps them in one record of the tick; what is beyond waits
@@ -121,6 +141,10 @@ def build_s3_incremental_sensor(
     }
     optional = {**targets, "owners": owners}
     require_at_least("max_batches_per_tick", max_batches_per_tick, 1, unit="batches")
+    if max_in_flight is not None:
+        require_at_least("max_in_flight", max_in_flight, 1, unit="batches")
+    if on_failure not in get_args(OnFailure):
+        raise ConfigurationError(f"on_failure must be 'continue' or 'halt', not {on_failure!r}")
     require_at_least("lanes", lanes, 1, unit="requests at a time")
     location = S3Location.parse(uri)
     tick = Tick(
@@ -134,6 +158,8 @@ def build_s3_incremental_sensor(
             lookback=lookback,
             sketch_cells=sketch_cells,
         ),
+        flow=Flow(source=location.uri, max_in_flight=max_in_flight, on_failure=on_failure),
+        grouping=_grouping(group_by, partitions_def),
         scanner=Scanner(time_budget=time_budget, lanes=lanes),
         interval_seconds=minimum_interval_seconds or _USUAL_INTERVAL_SECONDS,
         adopt_first=start_from == "now",
@@ -159,6 +185,19 @@ def build_s3_incremental_sensor(
         # Only what was given: Dagster warns of options that are new to it, even if they are None.
         **{option: value for option, value in optional.items() if value is not None},
     )
+
+
+def _grouping(
+    group_by: GroupBy | None, partitions_def: dg.PartitionsDefinition[Any] | None
+) -> Grouping | None:
+    if group_by is not None:
+        return Grouping(group_by, partitions_def)
+    if partitions_def is not None:
+        raise ConfigurationError(
+            "partitions_def needs group_by, which tells the partition of a key, for example "
+            "r'dt=(?P<partition>\\d{4}-\\d\\d-\\d\\d)/'"
+        )
+    return None
 
 
 def _for_each(jobs: Sequence[Any] | None, max_request_bytes: int | None) -> int | None:

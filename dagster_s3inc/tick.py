@@ -17,10 +17,13 @@ from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.report import describe_cost, describe_scan
-from dagster_s3inc.cursor import make_run_key, start_of_tick
+from dagster_s3inc.cursor import Start, make_run_key, start_of_tick
 from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.flow import Flow, Gate
+from dagster_s3inc.instance import SensorAddress, instance_of
+from dagster_s3inc.partitions import Grouping, Placement
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.scanning import Scanner
+from dagster_s3inc.s3.scanning import Look, Scanner
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -39,6 +42,8 @@ class Tick:
         limits: What one tick may hand over, and how much the cursor may remember.
         scanner: Looks, and keeps in memory what makes the next look cheaper.
         interval_seconds: The least time between two ticks, by which costs are reckoned.
+        flow: How many batches may go out at a time, and what a failed one means.
+        grouping: Which objects may be in one batch, and their partition; None where any may.
         adopt_first: Whether the very first tick takes what is there as handed over.
         s3_resource_key: The key of the S3 resource.
         batch_resource_key: The key under which the run finds its batch.
@@ -52,6 +57,8 @@ class Tick:
     limits: ScanLimits
     scanner: Scanner
     interval_seconds: int
+    flow: Flow
+    grouping: Grouping | None
     adopt_first: bool
     s3_resource_key: str
     batch_resource_key: str
@@ -66,28 +73,63 @@ class Tick:
             S3RequestError: The listing could not be had.
         """
         began = time.monotonic()
+        instance = instance_of(context)
+        address = SensorAddress.of_evaluation(context, self.name)
         start = start_of_tick(context, self.name)
-        client = _client_of(getattr(context.resources, self.s3_resource_key))
+        gate = self.flow.gate(instance, address, start.checkpoint.generation)
+        placement = None if self.grouping is None else self.grouping.placement(instance)
+        look = self._look(context, start, gate, placement)
+        report = describe_scan(
+            look.result, source=self.location.uri, seconds=time.monotonic() - began
+        )
+        warnings = [*report.warnings]
+        if placement is not None and (unplaced := placement.describe()):
+            warnings.append(unplaced)
+        if gate.reason is not None:
+            warnings.append(f"{gate.reason}.")
+        context.log.info(report.summary)
+        context.log.info(describe_cost(look.requests, self.interval_seconds))
+        for warning in warnings:
+            context.log.warning(warning)
+        return self._result(look.result, instance, [report.summary, *warnings])
+
+    def _look(
+        self,
+        context: dg.SensorEvaluationContext,
+        start: Start,
+        gate: Gate,
+        placement: Placement | None,
+    ) -> Look:
         selection = self.objects.selection(self.location.key, bucket=self.location.bucket)
-        look = self.scanner.scan(
-            client,
+        if placement is not None:
+            selection = placement.applied_to(selection)
+        limits = self.limits
+        if gate.max_batches is not None:
+            limits = replace(limits, max_batches=min(limits.max_batches, gate.max_batches))
+        return self.scanner.scan(
+            _client_of(getattr(context.resources, self.s3_resource_key)),
             replace(self.location, key=self.objects.list_prefix(self.location.key)),
             start.checkpoint,
             selection=selection,
-            limits=self.limits,
+            limits=limits,
             adopt=self.adopt_first and start.is_first,
         )
-        result, seconds = look.result, time.monotonic() - began
-        report = describe_scan(result, source=self.location.uri, seconds=seconds)
-        context.log.info(report.summary)
-        context.log.info(describe_cost(look.requests, self.interval_seconds))
-        for warning in report.warnings:
-            context.log.warning(warning)
+
+    def _result(
+        self, result: ScanResult, instance: dg.DagsterInstance | None, said: list[str]
+    ) -> dg.SensorResult:
         cursor = encode_checkpoint(result.checkpoint)
         if not result.batches:
-            reason = " ".join((report.summary, *report.warnings))
-            return dg.SensorResult(skip_reason=reason, cursor=cursor)
-        return dg.SensorResult(run_requests=list(self._requests(result)), cursor=cursor)
+            return dg.SensorResult(skip_reason=" ".join(said), cursor=cursor)
+        return dg.SensorResult(
+            run_requests=list(self._requests(result)),
+            cursor=cursor,
+            dynamic_partitions_requests=(
+                None
+                if self.grouping is None
+                else self.grouping.new_partitions(result.batches, instance)
+            ),
+        )
 
     def _requests(self, result: ScanResult) -> Iterator[dg.RunRequest]:
         for batch in result.batches:
@@ -101,6 +143,7 @@ class Tick:
             run_config={"resources": {self.batch_resource_key: {"config": config}}},
             tags={**self.run_tags, **batch_tags(self.location.uri, checkpoint, batch)},
             job_name=job_name,
+            partition_key=None if self.grouping is None else self.grouping.partition_key(batch),
         )
 
 
