@@ -43,7 +43,9 @@ def _wait_before(client, operation: str, hold: Path) -> None:
 
 @dg.op
 def read_files(context: dg.OpExecutionContext, batch: S3Batch, s3: S3Resource) -> None:
-    """Reads every file of the batch, pinned."""
+    """Reads every file of the batch, pinned; while a file named `fail` exists, it fails."""
+    if Path(os.environ["TEST_HOLD_FILE"]).with_name("fail").exists():
+        raise dg.Failure("told to fail", allow_retries=False)
     client = s3.get_client()
     sizes = {}
     for file in batch:
@@ -69,6 +71,10 @@ landing = build_s3_incremental_sensor(
     job=ingest,
     batch=BatchPolicy(max_files=int(os.environ.get("TEST_MAX_FILES", "5"))),
     max_batches_per_tick=int(os.environ.get("TEST_MAX_BATCHES", "20")),
+    max_in_flight=int(os.environ["TEST_MAX_IN_FLIGHT"])
+    if "TEST_MAX_IN_FLIGHT" in os.environ
+    else None,
+    on_failure=os.environ.get("TEST_ON_FAILURE", "continue"),
     lookback=timedelta(hours=1),
     default_status=dg.DefaultSensorStatus.RUNNING,
 )

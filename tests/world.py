@@ -185,10 +185,12 @@ def iterate(workspace: WorkspaceProcessContext, **crash: Any) -> None:
 
 
 @contextmanager
-def open_workspace(instance: dg.DagsterInstance) -> Iterator[WorkspaceProcessContext]:
-    """A workspace with the tests' code location, in a code server of its own."""
+def open_workspace(
+    instance: dg.DagsterInstance, location: str = "location.py"
+) -> Iterator[WorkspaceProcessContext]:
+    """A workspace with one of the tests' code locations, in a code server of its own."""
     target = PythonFileTarget(
-        python_file=str(Path(__file__).with_name("location.py")),
+        python_file=str(Path(__file__).with_name(location)),
         attribute=None,
         working_directory=str(Path(__file__).parent.parent),
         location_name="tests",
@@ -206,14 +208,17 @@ def open_world(
     max_files: int = 5,
     max_batches: int = 20,
     settings: Mapping[str, Any] = EXECUTE_RUNS,
+    location: str = "location.py",
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[World]:
     """Starts a deployment whose sensor scans `uri`; ends its processes.
 
-    `settings` are those of its dagster.yaml.
+    `settings` are those of its dagster.yaml, and `environment` is beside the server's.
     """
     hold = folder / "hold"
     environment = {
         **server.environment,
+        **(environment or {}),
         "TEST_URI": uri,
         "TEST_MAX_FILES": str(max_files),
         "TEST_MAX_BATCHES": str(max_batches),
@@ -224,7 +229,7 @@ def open_world(
             patch.setenv(name, value)
         with (
             dg.instance_for_test(overrides=dict(settings), temp_dir=str(folder)) as instance,
-            open_workspace(instance) as workspace,
+            open_workspace(instance, location) as workspace,
         ):
             yield World(instance, workspace, hold)
 

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from dagster_s3inc import build_s3_incremental_sensor
+from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.partitions import Grouping
+from tests.servers import S3Server
+from tests.world import World, iterate, open_world
+
+DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-03-01")
+REGIONS = dg.StaticPartitionsDefinition(["eu", "us"])
+CUSTOMERS = dg.DynamicPartitionsDefinition(name="customers")
+
+
+@dg.op
+def nothing() -> None:
+    """Does nothing."""
+
+
+@dg.job
+def ingest() -> None:
+    nothing()
+
+
+def placed(grouping: Grouping, key: str) -> str | None:
+    """The partition of a key, if it has one."""
+    name = grouping.name_of(key)
+    return name if name is not None and grouping.is_partition(name, None) else None
+
+
+@pytest.mark.parametrize(
+    ("partitions_def", "key", "partition"),
+    [
+        (DAYS, "in/of=2026-01-31/a", "2026-01-31"),
+        (DAYS, "in/of=2026-02-30/a", None),
+        (DAYS, "in/of=2025-12-31/a", None),
+        (DAYS, "in/of=soon/a", None),
+        (DAYS, "in/a", None),
+        (REGIONS, "in/of=eu/a", "eu"),
+        (REGIONS, "in/of=EU/a", None),
+        (CUSTOMERS, "in/of=ü 1/a", "ü 1"),
+        (CUSTOMERS, "in/of=a...b/a", None),
+        (CUSTOMERS, "in/of=a\nb/a", None),
+        (None, "in/of=any/a", "any"),
+    ],
+)
+def test_partition_of_a_key(partitions_def: Any, key: str, partition: str | None) -> None:
+    """A key is in the partition that its named group names, if there is such a partition."""
+    assert placed(Grouping(r"of=(?P<of>[^/]+)/", partitions_def), key) == partition
+
+
+def test_dimensions_of_a_key() -> None:
+    """Several named groups, or a function that gives a dict, are a multi-partition's dimensions."""
+    both = dg.MultiPartitionsDefinition({"region": REGIONS, "day": DAYS})
+    by_pattern = Grouping(r"(?P<region>\w\w)/(?P<day>\d{4}-\d\d-\d\d)/", both)
+    by_function = Grouping(
+        lambda key: dict(zip(("region", "day"), key.split("/"), strict=False)), both
+    )
+    for grouping in (by_pattern, by_function):
+        assert placed(grouping, "eu/2026-01-02/a") == "2026-01-02|eu"
+        assert placed(grouping, "fr/2026-01-02/a") is None
+        assert placed(grouping, "eu/2026-13-02/a") is None
+        assert placed(grouping, "e|u/2026-01-02/a") is None
+
+
+def test_function_gives_the_group() -> None:
+    """A function of the key gives the group, or None."""
+    grouping = Grouping(lambda key: key[0] if key[0].isalpha() else None, None)
+    assert (placed(grouping, "abc"), placed(grouping, "1bc")) == ("a", None)
+    with pytest.raises(ConfigurationError, match="must give a str"):
+        Grouping(lambda _: 7, None).name_of("a")  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"group_by": "dt=(.*)/"}, "group_by has no named group"),
+        ({"group_by": "dt=("}, "group_by must be a regular expression"),
+        ({"group_by": 7}, "group_by must be a regular expression"),
+        ({"partitions_def": DAYS}, "partitions_def needs group_by"),
+        (
+            {
+                "group_by": "(?P<date>x)(?P<where>y)",
+                "partitions_def": dg.MultiPartitionsDefinition({"region": REGIONS, "day": DAYS}),
+            },
+            "the dimensions day, region. Name the groups like the dimensions",
+        ),
+    ],
+)
+def test_wrong_grouping_is_refused(options: Any, message: str) -> None:
+    """What can tell no group is refused when the sensor is built."""
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        build_s3_incremental_sensor(name="landing", uri="s3://bucket/", job=ingest, **options)
+
+
+def test_files_without_a_partition_hold_nothing_back(
+    moto: S3Server, new_bucket: Callable[[S3Server], str]
+) -> None:
+    """A batch is of one partition; a file of none is reported, and comes once there is one."""
+    bucket, client = new_bucket(moto), moto.client()
+    for key in ("dt=eu/1", "dt=mars/1", "dt=us/1", "dt=eu/2", "none"):
+        client.put_object(Bucket=bucket, Key=key, Body=b"x")
+
+    def evaluate(regions: list[str], cursor: str | None) -> Any:
+        sensor = build_s3_incremental_sensor(
+            name="landing",
+            uri=f"s3://{bucket}/",
+            job=ingest,
+            group_by=r"dt=(?P<region>\w+)/",
+            partitions_def=dg.StaticPartitionsDefinition(regions),
+        )
+        context = dg.build_sensor_context(cursor=cursor, resources={"s3": moto.resource()})
+        return sensor(context)
+
+    first = evaluate(["eu", "us"], None)
+    found = {
+        request.partition_key: len(request.run_config["resources"]["batch"]["config"]["files"])
+        for request in first.run_requests
+    }
+    assert found == {"eu": 2, "us": 1}
+    assert {request.tags["dagster_s3inc/group"] for request in first.run_requests} == {"eu", "us"}
+    second = evaluate(["eu", "us"], first.cursor)
+    assert "2 files match no partition, such as dt=mars/1, none" in second.skip_reason.skip_message
+    [request] = evaluate(["eu", "us", "mars"], second.cursor).run_requests
+    assert request.partition_key == "mars"
+
+
+@pytest.fixture
+def world(moto: S3Server, new_bucket: Callable[[S3Server], str], tmp_path: Path) -> Any:
+    bucket, client = new_bucket(moto), moto.client()
+    for day in ("2026-01-02", "2026-01-03", "someday"):
+        for customer in ("acme", "zeta"):
+            client.put_object(Bucket=bucket, Key=f"dt={day}/customer={customer}/1", Body=b"x")
+    with open_world(
+        moto, f"s3://{bucket}/", tmp_path, location="partitioned_location.py"
+    ) as opened:
+        yield opened
+
+
+def test_partitions_are_materialized(world: World) -> None:
+    """Daily, dynamic and multi-partitions: each batch materializes its own, new keys are added."""
+    iterate(world.workspace)
+    materialized = {
+        name: world.instance.get_materialized_partitions(dg.AssetKey(name))
+        for name in ("by_day", "by_customer", "by_both")
+    }
+    assert materialized == {
+        "by_day": {"2026-01-02", "2026-01-03"},
+        "by_customer": {"acme", "zeta"},
+        "by_both": {
+            f"{customer}|{day}"
+            for customer in ("acme", "zeta")
+            for day in ("2026-01-02", "2026-01-03")
+        },
+    }
+    assert set(world.instance.get_dynamic_partitions("customers")) == {"acme", "zeta"}
