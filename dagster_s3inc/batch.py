@@ -11,7 +11,7 @@ from pydantic import Field
 
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.objects import format_time
+from dagster_s3inc.core.objects import S3Object, format_time, parse_time
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.reading import open_object
 
@@ -32,6 +32,7 @@ __all__ = [
     "S3File",
     "batch_config",
     "batch_tags",
+    "read_batch_config",
     "s3_batch",
 ]
 
@@ -176,6 +177,32 @@ def batch_config(bucket: str, batch: Batch) -> dict[str, Any]:
             for member in batch.objects
         ],
     }
+
+
+def read_batch_config(config: Any, *, group: str | None) -> Batch:
+    """The batch of which `batch_config` made this config.
+
+    Raises:
+        ValueError: It is none of these, or was changed.
+    """
+    try:
+        objects = [
+            S3Object(
+                parse_time(each["last_modified"]),
+                each["key"],
+                each["etag"],
+                each["size"],
+                each["storage_class"],
+            )
+            for each in config["files"]
+        ]
+        batch_id = config["batch_id"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("It is no config that the sensor wrote") from error
+    batch = Batch(tuple(objects), group)
+    if batch.id != batch_id:
+        raise ValueError("Its files are others than those that the sensor wrote")
+    return batch
 
 
 def batch_tags(source: str, checkpoint: Checkpoint, batch: Batch) -> dict[str, str]:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import dagster as dg
 
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.codec import decode_checkpoint
-from dagster_s3inc.instance import ResetMarker, SensorAddress, instance_of, newest_reset
+from dagster_s3inc.core.redo import Conditions, Redo
+from dagster_s3inc.errors import ResetError
+from dagster_s3inc.instance import SensorAddress, instance_of
+from dagster_s3inc.markers import EVERYTHING, FAILED, MATCHING, ResetMarker, resets
 
-__all__ = ["Start", "make_run_key", "next_generation", "start_of_tick"]
+__all__ = [
+    "Start",
+    "make_run_key",
+    "next_generation",
+    "start_from",
+    "start_of_tick",
+]
 
 
 class Start(NamedTuple):
@@ -19,10 +30,19 @@ class Start(NamedTuple):
     Attributes:
         checkpoint: What has been handed over, in which generation.
         is_first: Nothing is known of any earlier tick: no cursor, no run, no reset.
+        retry: A reset by which failed batches are requested again before anything else; the
+            checkpoint is still that before it.
     """
 
     checkpoint: Checkpoint
     is_first: bool = False
+    retry: ResetMarker | None = None
+
+    def after_retry(self) -> Start:
+        """Where a tick starts once no failed batch is left to be requested again."""
+        if self.retry is None:
+            return self
+        return Start(_continued(self.checkpoint, self.retry))
 
 
 def make_run_key(generation: int, batch_id: str, job_name: str | None = None) -> str:
@@ -32,26 +52,59 @@ def make_run_key(generation: int, batch_id: str, job_name: str | None = None) ->
 
 
 def start_of_tick(context: dg.SensorEvaluationContext, sensor_name: str) -> Start:
-    """Reads the cursor, and honours a reset. Has no side effects.
-
-    A new generation starts if a reset is newer than the newest that the cursor knows of, or if
-    the cursor was cleared by hand although a run has been requested.
+    """Reads the cursor of an evaluation, and honours resets. Has no side effects.
 
     Raises:
         CheckpointFormatError: The cursor cannot be read.
+        ResetError: A reset is of a kind that this release does not know.
     """
     instance = instance_of(context)
     address = SensorAddress.of_evaluation(context, sensor_name)
-    marker = None if instance is None else newest_reset(instance, address)
-    if context.cursor:
-        checkpoint = decode_checkpoint(context.cursor)
-        if marker is None or marker.at <= (checkpoint.reset_seen or ""):
-            return Start(checkpoint)
-        return Start(_after(checkpoint, marker))
-    last = _generation_of(context.last_run_key)
-    if last is None and marker is None:
+    markers = [] if instance is None else resets(instance, address)
+    return start_from(context.cursor, context.last_run_key, markers)
+
+
+def start_from(
+    cursor: str | None, last_run_key: str | None, markers: Sequence[ResetMarker]
+) -> Start:
+    """Tells where a tick starts that finds these. A pure function.
+
+    A new generation starts if a reset is newer than the newest that the cursor knows of, or if
+    the cursor was cleared by hand although a run has been requested. A reset of everything makes
+    the others needless that wait with it. Others are honoured one after the other, each when the
+    one before it has come to its end.
+
+    Args:
+        cursor: The stored one.
+        last_run_key: That of the last run that the sensor requested.
+        markers: The resets, oldest first.
+
+    Raises:
+        CheckpointFormatError: The cursor cannot be read.
+        ResetError: A reset is of a kind that this release does not know.
+    """
+    _require_known(markers)
+    if not cursor:
+        return _without_cursor(_generation_of(last_run_key), markers)
+    checkpoint = decode_checkpoint(cursor)
+    waiting = [each for each in markers if each.at > (checkpoint.reset_seen or "")]
+    if any(each.what == EVERYTHING for each in waiting):
+        return Start(_restarted(checkpoint, waiting[-1]))
+    if not waiting or checkpoint.redo is not None:
+        return Start(checkpoint)
+    if waiting[0].what == FAILED:
+        return Start(checkpoint, retry=waiting[0])
+    return Start(_continued(checkpoint, waiting[0]))
+
+
+def _without_cursor(last: int | None, markers: Sequence[ResetMarker]) -> Start:
+    newest = markers[-1] if markers else None
+    if last is not None or any(each.what == EVERYTHING for each in markers):
+        return Start(_restarted(Checkpoint(generation=last or 1), newest))
+    if newest is None:
         return Start(Checkpoint(), is_first=True)
-    return Start(_after(Checkpoint(generation=last or 1), marker))
+    # Nothing has been handed over that could be once more, so the others have nothing to do.
+    return Start(_continued(Checkpoint(), newest), is_first=True)
 
 
 def next_generation(checkpoint: Checkpoint | None, last_run_key: str | None) -> int:
@@ -66,10 +119,26 @@ def next_generation(checkpoint: Checkpoint | None, last_run_key: str | None) -> 
     return (_generation_of(last_run_key) or 1) + 1
 
 
-def _after(checkpoint: Checkpoint, marker: ResetMarker | None) -> Checkpoint:
+def _restarted(checkpoint: Checkpoint, marker: ResetMarker | None) -> Checkpoint:
     if marker is None:
         return checkpoint.restarted()
     return checkpoint.restarted(generation=marker.generation, reset_seen=marker.at)
+
+
+def _continued(checkpoint: Checkpoint, marker: ResetMarker) -> Checkpoint:
+    redo = None
+    if marker.what == MATCHING:
+        redo = Redo(conditions=Conditions.read(json.loads(marker.conditions)))
+    return checkpoint.continued(generation=marker.generation, reset_seen=marker.at, redo=redo)
+
+
+def _require_known(markers: Sequence[ResetMarker]) -> None:
+    for each in markers:
+        if each.what not in (EVERYTHING, MATCHING, FAILED):
+            raise ResetError(
+                f"The reset of {each.at} is of a kind that this release of dagster_s3inc does "
+                f"not know: {each.what!r}. Install the release that made it, or delete its run."
+            )
 
 
 def _generation_of(run_key: str | None) -> int | None:

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import dagster as dg
 from dagster import DagsterRunStatus
 
-from dagster_s3inc.batch import BATCH_ID_TAG, GENERATION_TAG, SKIPPED_TAG, SOURCE_TAG
+from dagster_s3inc.batch import BATCH_ID_TAG, GENERATION_TAG
 from dagster_s3inc.instance import SensorAddress
+from dagster_s3inc.runs import UNFINISHED, batch_of, failed_batches, runs_with, tags_of
 
 __all__ = ["Flow", "Gate", "OnFailure"]
 
 OnFailure = Literal["continue", "halt"]
-
-_UNFINISHED: Final = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.MANAGED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
-_FAILED: Final = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
-
-# Of failed runs, so many are read at a time; reads of run records take about 5 ms.
-_PAGE: Final = 100
 
 
 class Gate(NamedTuple):
@@ -40,14 +28,6 @@ class Gate(NamedTuple):
 
     max_batches: int | None = None
     reason: str | None = None
-
-
-class _Batch(NamedTuple):
-    """A batch on one of the jobs on which it was launched."""
-
-    generation: str
-    batch_id: str
-    job_name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,70 +45,33 @@ class Flow:
     on_failure: OnFailure = "continue"
 
     def gate(
-        self, instance: dg.DagsterInstance | None, address: SensorAddress, generation: int
+        self,
+        instance: dg.DagsterInstance | None,
+        address: SensorAddress,
+        generations: Iterable[int],
     ) -> Gate:
         """How many batches may go out now.
 
         Args:
             instance: Knows the runs; None in a unit test, in which everything may go out.
             address: The sensor whose runs count.
-            generation: Failures in earlier ones no longer matter.
+            generations: Failures in others do not matter.
         """
         if instance is None:
             return Gate()
-        tags = {SOURCE_TAG: self.source, **address.run_tags}
         if self.on_failure == "halt":
-            failed = _first_failed(instance, {**tags, GENERATION_TAG: str(generation)})
-            if failed is not None:
-                return Gate(0, _halted(failed))
+            tags = tags_of(self.source, address, generations)
+            for failed in failed_batches(instance, tags, unless=[DagsterRunStatus.SUCCESS]):
+                if not failed.is_skipped:
+                    return Gate(0, _halted(failed.newest))
         if self.max_in_flight is None:
             return Gate()
-        unfinished = {_batch_of(run)[:2] for run in _runs(instance, tags, _UNFINISHED)}
+        runs = runs_with(instance, tags_of(self.source, address), UNFINISHED)
+        unfinished = {(run.tags.get(GENERATION_TAG), batch_of(run).batch_id) for run in runs}
         free = self.max_in_flight - len(unfinished)
         if free > 0:
             return Gate(free)
         return Gate(0, f"Nothing is requested now: {_in_flight(len(unfinished))} in flight")
-
-
-def _runs(
-    instance: dg.DagsterInstance, tags: dict[str, str], statuses: list[DagsterRunStatus]
-) -> Iterator[dg.DagsterRun]:
-    """The runs with these tags in one of these statuses, newest first."""
-    filters, cursor = dg.RunsFilter(tags=tags, statuses=statuses), None
-    while True:
-        records = instance.get_run_records(filters, limit=_PAGE, cursor=cursor)
-        for record in records:
-            yield record.dagster_run
-        if len(records) < _PAGE:
-            return
-        cursor = records[-1].dagster_run.run_id
-
-
-def _first_failed(instance: dg.DagsterInstance, tags: dict[str, str]) -> dg.DagsterRun | None:
-    """The oldest failure that no later run of its batch has made good, and nobody has skipped."""
-    found: dict[_Batch, dg.DagsterRun] = {}
-    for run in _runs(instance, tags, _FAILED):
-        # Newest first, so that of several failures of a batch the newest is kept.
-        found.setdefault(_batch_of(run), run)
-    for batch, run in reversed(found.items()):
-        if SKIPPED_TAG not in run.tags and not _is_made_good(instance, tags, batch):
-            return run
-    return None
-
-
-def _is_made_good(instance: dg.DagsterInstance, tags: dict[str, str], batch: _Batch) -> bool:
-    filters = dg.RunsFilter(
-        job_name=batch.job_name,
-        tags={**tags, BATCH_ID_TAG: batch.batch_id},
-        statuses=[DagsterRunStatus.SUCCESS],
-    )
-    return bool(instance.get_run_records(filters, limit=1))
-
-
-def _batch_of(run: dg.DagsterRun) -> _Batch:
-    return _Batch(
-        run.tags.get(GENERATION_TAG, ""), run.tags.get(BATCH_ID_TAG, run.run_id), run.job_name
-    )
 
 
 def _in_flight(count: int) -> str:

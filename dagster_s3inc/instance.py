@@ -6,8 +6,8 @@ Dagster 1.13.27.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
-from typing import Final, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import dagster as dg
 from dagster._check import CheckError
@@ -15,33 +15,17 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.selector import InstigatorSelector
 from dagster._core.errors import DagsterInvariantViolationError
 from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData, TickStatus
-from dagster._core.storage.dagster_run import RunsFilter
 from dagster._core.storage.tags import REPOSITORY_LABEL_TAG, SENSOR_NAME_TAG
 
 from dagster_s3inc.errors import ResetError
 
 __all__ = [
-    "RESET_AT_TAG",
-    "RESET_GENERATION_TAG",
-    "RESET_SCOPE_TAG",
-    "RESET_SENSOR_TAG",
-    "ResetMarker",
     "SensorAddress",
     "SensorState",
+    "cancel_queued",
     "instance_of",
-    "newest_reset",
     "sensors_beside",
-    "write_marker",
 ]
-
-RESET_SENSOR_TAG: Final = "dagster_s3inc/reset_sensor"
-RESET_SCOPE_TAG: Final = "dagster_s3inc/reset_scope"
-RESET_AT_TAG: Final = "dagster_s3inc/reset_at"
-RESET_GENERATION_TAG: Final = "dagster_s3inc/reset_generation"
-
-# Markers are found newest run first, but a run may have waited in the queue for long after it
-# was created. So many resets between its creation and its start are not to be expected.
-_MARKERS_READ: Final = 50
 
 
 class SensorAddress(NamedTuple):
@@ -80,21 +64,9 @@ class SensorAddress(NamedTuple):
         origin = run.remote_job_origin
         if origin is None:
             return cls(sensor_name, None)
-        place = origin.repository_origin
-        location_name = place.code_location_origin.location_name
-        return cls(sensor_name, _scope(location_name, place.repository_name, sensor_name))
-
-
-class ResetMarker(NamedTuple):
-    """A reset that was asked for.
-
-    Attributes:
-        at: When, as ISO 8601 in UTC with microseconds; compares as text.
-        generation: The generation that it starts.
-    """
-
-    at: str
-    generation: int
+        repository = origin.repository_origin.repository_name
+        place = origin.repository_origin.code_location_origin.location_name
+        return cls(sensor_name, _scope(place, repository, sensor_name), f"{repository}@{place}")
 
 
 def instance_of(context: dg.SensorEvaluationContext) -> dg.DagsterInstance | None:
@@ -105,46 +77,15 @@ def instance_of(context: dg.SensorEvaluationContext) -> dg.DagsterInstance | Non
         return None
 
 
-def newest_reset(instance: dg.DagsterInstance, address: SensorAddress) -> ResetMarker | None:
-    """The newest reset of a sensor, or None."""
-    records = instance.get_run_records(
-        RunsFilter(tags={RESET_SENSOR_TAG: address.name}), limit=_MARKERS_READ
-    )
-    markers = []
-    for record in records:
-        tags = record.dagster_run.tags
-        scope = tags.get(RESET_SCOPE_TAG)
-        if address.scope is not None and scope is not None and scope != address.scope:
-            continue
-        markers.append(ResetMarker(tags[RESET_AT_TAG], int(tags[RESET_GENERATION_TAG])))
-    return max(markers, default=None)
-
-
-def write_marker(
-    instance: dg.DagsterInstance, run_id: str, address: SensorAddress, *, generation: int
-) -> ResetMarker:
-    """Records on a run that it resets a sensor; lasts as long as the run does.
-
-    The moment is this machine's, or just after the newest reset's where clocks disagree, so that
-    of two resets the later one is the newer. The generation is at least `generation`, and later
-    than that of any reset which no cursor shows yet, because a tick is running.
-    """
-    moment = datetime.now(timezone.utc)
-    previous = newest_reset(instance, address)
-    if previous is not None:
-        following = datetime.fromisoformat(previous.at) + timedelta(microseconds=1)
-        moment = max(moment, following)
-        generation = max(generation, previous.generation + 1)
-    marker = ResetMarker(moment.isoformat(timespec="microseconds"), generation)
-    tags = {
-        RESET_SENSOR_TAG: address.name,
-        RESET_AT_TAG: marker.at,
-        RESET_GENERATION_TAG: str(generation),
-    }
-    if address.scope is not None:
-        tags[RESET_SCOPE_TAG] = address.scope
-    instance.add_run_tags(run_id, tags)
-    return marker
+def cancel_queued(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> int:
+    """Cancels those of these runs that are still queued; returns how many."""
+    count = 0
+    for run_id in run_ids:
+        run = instance.get_run_by_id(run_id)
+        # The coordinator would terminate a run that has started in the meantime.
+        if run is not None and run.status == dg.DagsterRunStatus.QUEUED:
+            count += instance.run_coordinator.cancel_run(run_id)
+    return count
 
 
 class SensorState:
@@ -226,8 +167,8 @@ def _scope(location_name: str, repository_name: str, sensor_name: str) -> str:
     ).get_id()
 
 
-def sensors_beside(context: dg.OpExecutionContext, *, with_metadata: str) -> set[str] | None:
-    """The names of the sensors in a run's code location that carry a metadata key.
+def sensors_beside(context: dg.OpExecutionContext) -> dict[str, dg.SensorDefinition] | None:
+    """The sensors in a run's code location, by their names.
 
     None where the run knows of no code location, as under `JobDefinition.execute_in_process`.
     """
@@ -235,4 +176,4 @@ def sensors_beside(context: dg.OpExecutionContext, *, with_metadata: str) -> set
         repository = context.repository_def
     except CheckError:
         return None
-    return {each.name for each in repository.sensor_defs if with_metadata in each.metadata}
+    return {each.name: each for each in repository.sensor_defs}

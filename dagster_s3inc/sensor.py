@@ -23,7 +23,7 @@ from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanning import TIME_BUDGET, Scanner
 from dagster_s3inc.tick import Tick
 
-__all__ = ["StartFrom", "build_s3_incremental_sensor"]
+__all__ = ["S3IncrementalSensor", "StartFrom", "build_s3_incremental_sensor"]
 
 StartFrom = Literal["beginning", "now"] | datetime
 
@@ -31,6 +31,19 @@ StartFrom = Literal["beginning", "now"] | datetime
 _USUAL_INTERVAL_SECONDS: Final = 30
 
 _TARGETS: Final = ("target", "job", "jobs", "job_name", "asset_selection")
+
+
+class S3IncrementalSensor(dg.SensorDefinition):
+    """A sensor that knows what it does, so that a reset job can tell what it would do.
+
+    Args:
+        tick: What its evaluations have in common.
+        **options: As `dagster.SensorDefinition` takes them.
+    """
+
+    def __init__(self, *, tick: Tick, **options: Any) -> None:
+        super().__init__(**options)
+        self.tick = tick
 
 
 def build_s3_incremental_sensor(
@@ -65,7 +78,7 @@ def build_s3_incremental_sensor(
     metadata: Mapping[str, Any] | None = None,
     owners: Sequence[str] | None = None,
     required_resource_keys: set[str] | None = None,
-) -> dg.SensorDefinition:
+) -> S3IncrementalSensor:
     """Builds a sensor that requests one run for each batch of new or modified objects.
 
     Its cursor is the serialized checkpoint and nothing else. Within a generation, each version of
@@ -173,7 +186,8 @@ def build_s3_incremental_sensor(
     def evaluate(context: dg.SensorEvaluationContext, **_: Any) -> dg.SensorResult:
         return tick.evaluate(context)
 
-    return dg.SensorDefinition(
+    return S3IncrementalSensor(
+        tick=tick,
         name=name,
         evaluation_fn=evaluate,
         minimum_interval_seconds=minimum_interval_seconds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,20 @@ from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.report import describe_cost, describe_scan
+from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.cursor import Start, make_run_key, start_of_tick
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.flow import Flow, Gate
 from dagster_s3inc.instance import SensorAddress, instance_of
 from dagster_s3inc.partitions import Grouping, Placement
+from dagster_s3inc.retry import Retry
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanning import Look, Scanner
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["Tick"]
+__all__ = ["Tick", "client_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,12 @@ class Tick:
         instance = instance_of(context)
         address = SensorAddress.of_evaluation(context, self.name)
         start = start_of_tick(context, self.name)
-        gate = self.flow.gate(instance, address, start.checkpoint.generation)
+        if start.retry is not None and instance is not None:
+            again = self._request_again(context, instance, address, start)
+            if again is not None:
+                return again
+            start = start.after_retry()
+        gate = self.flow.gate(instance, address, start.checkpoint.generations)
         placement = None if self.grouping is None else self.grouping.placement(instance)
         look = self._look(context, start, gate, placement)
         report = describe_scan(
@@ -100,19 +107,73 @@ class Tick:
         gate: Gate,
         placement: Placement | None,
     ) -> Look:
-        selection = self.objects.selection(self.location.key, bucket=self.location.bucket)
-        if placement is not None:
-            selection = placement.applied_to(selection)
-        limits = self.limits
-        if gate.max_batches is not None:
-            limits = replace(limits, max_batches=min(limits.max_batches, gate.max_batches))
         return self.scanner.scan(
-            _client_of(getattr(context.resources, self.s3_resource_key)),
-            replace(self.location, key=self.objects.list_prefix(self.location.key)),
+            client_of(getattr(context.resources, self.s3_resource_key)),
+            self.listed_location,
             start.checkpoint,
-            selection=selection,
-            limits=limits,
+            selection=self.selection(placement),
+            limits=self._limits(gate),
             adopt=self.adopt_first and start.is_first,
+        )
+
+    @property
+    def listed_location(self) -> S3Location:
+        """What is listed: the prefix, or as much of it as the filter needs."""
+        return replace(self.location, key=self.objects.list_prefix(self.location.key))
+
+    def selection(self, placement: Placement | None) -> Selection:
+        """What counts of it."""
+        selection = self.objects.selection(self.location.key, bucket=self.location.bucket)
+        return selection if placement is None else placement.applied_to(selection)
+
+    def retry(self, address: SensorAddress) -> Retry:
+        """What finds the failed batches of this sensor."""
+        return Retry(
+            source=self.location.uri,
+            address=address,
+            job_names=self.job_names,
+            batch_resource_key=self.batch_resource_key,
+        )
+
+    def _limits(self, gate: Gate) -> ScanLimits:
+        if gate.max_batches is None:
+            return self.limits
+        return replace(self.limits, max_batches=min(self.limits.max_batches, gate.max_batches))
+
+    def _request_again(
+        self,
+        context: dg.SensorEvaluationContext,
+        instance: dg.DagsterInstance,
+        address: SensorAddress,
+        start: Start,
+    ) -> dg.SensorResult | None:
+        """The failed batches that a reset wants requested again; None if none is left."""
+        following, retry = start.after_retry().checkpoint, self.retry(address)
+        # What failed before must not stop what mends it; what fails again does.
+        gate = self.flow.gate(instance, address, [following.generation])
+        generations = start.checkpoint.generations
+        failed = retry.failed(instance, generations, into=following.generation)
+        turn = retry.turn(instance, failed, self._limits(gate))
+        if not turn.chosen and not turn.left:
+            if turn.unreadable:
+                context.log.warning(turn.warning)
+            return None
+        said = [turn.describe(following.generation), *([gate.reason] if gate.reason else [])]
+        for each in said:
+            context.log.info(each)
+        cursor = encode_checkpoint(start.checkpoint)
+        if not turn.chosen:
+            return dg.SensorResult(skip_reason=" ".join(said), cursor=cursor)
+        return dg.SensorResult(
+            run_requests=[
+                self._request(again.batch, following, job_name)
+                for again in turn.chosen
+                for job_name in again.job_names
+            ],
+            cursor=cursor,
+            dynamic_partitions_requests=self._new_partitions(
+                [again.batch for again in turn.chosen], instance
+            ),
         )
 
     def _result(
@@ -124,12 +185,13 @@ class Tick:
         return dg.SensorResult(
             run_requests=list(self._requests(result)),
             cursor=cursor,
-            dynamic_partitions_requests=(
-                None
-                if self.grouping is None
-                else self.grouping.new_partitions(result.batches, instance)
-            ),
+            dynamic_partitions_requests=self._new_partitions(result.batches, instance),
         )
+
+    def _new_partitions(
+        self, batches: Sequence[Batch], instance: dg.DagsterInstance | None
+    ) -> list[Any] | None:
+        return None if self.grouping is None else self.grouping.new_partitions(batches, instance)
 
     def _requests(self, result: ScanResult) -> Iterator[dg.RunRequest]:
         for batch in result.batches:
@@ -147,7 +209,12 @@ class Tick:
         )
 
 
-def _client_of(resource: Any) -> S3Client:
+def client_of(resource: Any) -> S3Client:
+    """The boto3 client of a resource, which may be one itself.
+
+    Raises:
+        ConfigurationError: It is neither a client nor something that has one.
+    """
     client = resource.get_client() if hasattr(resource, "get_client") else resource
     if not hasattr(client, "list_objects_v2"):
         raise ConfigurationError(

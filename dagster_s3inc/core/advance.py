@@ -17,7 +17,8 @@ the oldest object can always be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
@@ -29,7 +30,7 @@ from dagster_s3inc.core.look import Done
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.selection import Selection
 
-__all__ = ["Step", "advance", "choose"]
+__all__ = ["Step", "advance", "choose", "most_that_fit"]
 
 
 class Step(NamedTuple):
@@ -105,6 +106,13 @@ def choose(
                 break
         chosen.append(batch)
     return tuple(chosen)
+
+
+def most_that_fit(count: int, fits: Callable[[int], bool]) -> int:
+    """The greatest number up to `count` that fits; 0 does, and so does less than what does."""
+    if fits(count):
+        return count
+    return bisect_left(range(1, count), True, key=lambda number: not fits(number))
 
 
 def _attempts(

@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 
 from dagster_s3inc.core.checkpoint import Checkpoint, Pass
 from dagster_s3inc.core.objects import Position, format_time, parse_time
+from dagster_s3inc.core.redo import Conditions, Redo
 from dagster_s3inc.core.sketch import Sketch
 from dagster_s3inc.errors import CheckpointFormatError, CheckpointVersionError
 
@@ -38,8 +39,10 @@ def encode_checkpoint(checkpoint: Checkpoint) -> str:
         "settled": _write_sketch(checkpoint.settled),
         "wanted": _pack(checkpoint.wanted),
         "pass": checkpoint.unfinished and _write_pass(checkpoint.unfinished),
+        "redo": checkpoint.redo and _write_redo(checkpoint.redo),
         "selection": checkpoint.selection,
         "overflows": checkpoint.overflows,
+        "origin": checkpoint.origin,
         "reset_seen": checkpoint.reset_seen,
     }
     return json.dumps(document, separators=(",", ":"))
@@ -71,8 +74,10 @@ def decode_checkpoint(text: str) -> Checkpoint:
         settled=_read_sketch(document, "settled"),
         wanted=_unpack(document, "wanted"),
         unfinished=_read_pass(document.get("pass")),
+        redo=_read_redo(document.get("redo")),
         selection=_read_text(document, "selection"),
         overflows=_read_count(document, "overflows", least=0),
+        origin=None if document.get("origin") is None else _read_count(document, "origin", least=1),
         reset_seen=_read_text(document, "reset_seen"),
     )
 
@@ -109,6 +114,27 @@ def _read_pass(value: Any) -> Pass | None:
         met=met,
         adopts=adopts,
     )
+
+
+def _write_redo(redo: Redo) -> dict[str, Any]:
+    return {
+        "conditions": redo.conditions.written(),
+        **_write_key("after", redo.after),
+        "whole": redo.whole,
+    }
+
+
+def _read_redo(value: Any) -> Redo | None:
+    if value is None:
+        return None
+    try:
+        conditions = Conditions.read(value["conditions"])
+        after, whole = _read_key("after", value), value["whole"]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        _refuse(f"its redo is {str(value)[:200]!r}")
+    if not isinstance(whole, bool):
+        _refuse(f"the whole of its redo is {whole!r}")
+    return Redo(conditions=conditions, after=after, whole=whole)
 
 
 def _write_position(position: Position) -> dict[str, str]:

@@ -113,6 +113,7 @@ class ObjectFilter:
             matches=self.matcher(prefix),
             may_match=self.matcher(prefix, any_class=True),
             takes_all=self._takes_all,
+            prefix=prefix,
             digest=xxh3_64_hexdigest(text.encode("utf-8", "surrogatepass")),
         )
 

@@ -22,15 +22,13 @@ but for its storage class; see `settled` for what a whole scan can do better.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
 
 import numpy as np
 
-from dagster_s3inc.core.advance import choose
+from dagster_s3inc.core.advance import choose, most_that_fit
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.checkpoint import Checkpoint, Pass
 from dagster_s3inc.core.limits import ScanLimits
@@ -154,7 +152,7 @@ def _take(start: Checkpoint, seen: Seen, limits: ScanLimits, selection: Selectio
         return _hand_over(start, pages, limits, selection)
 
     pages = seen.pages
-    taken = pages[: _most(len(pages), lambda count: batches_of(pages[:count]) is not None)]
+    taken = pages[: most_that_fit(len(pages), lambda count: batches_of(pages[:count]) is not None)]
     if len(taken) < len(pages) and _last_key(taken) is None:
         # Those that are taken are empty, so the next is the first that is not.
         first = seen.first or ObjectsPage(())
@@ -164,7 +162,7 @@ def _take(start: Checkpoint, seen: Seen, limits: ScanLimits, selection: Selectio
             return [look_at(first.up_to(keys[count - 1]), start, selection)] if count else []
 
         taken = part_of_first(
-            _most(len(keys), lambda count: batches_of(part_of_first(count)) is not None)
+            most_that_fit(len(keys), lambda count: batches_of(part_of_first(count)) is not None)
         )
         return _Turn(batches=batches_of(taken) or (), pages=taken, is_last=False)
     return _Turn(
@@ -192,13 +190,6 @@ def _hand_over(
 
 def _candidates(start: Checkpoint, page: PageSeen) -> list[S3Object]:
     return [] if _pass(start).adopts else [*page.late, *page.new]
-
-
-def _most(count: int, fits: Callable[[int], bool]) -> int:
-    """The greatest number up to `count` that fits; 0 does, and so does less than what does."""
-    if fits(count):
-        return count
-    return bisect_left(range(1, count), True, key=lambda number: not fits(number))
 
 
 def _last_key(pages: list[PageSeen]) -> str | None:

@@ -10,18 +10,20 @@ handed over at or below it (`settled`), in which one file that is missing shows.
 `advance` tells how the floor rises. An object that appears at or below it is revealed by the
 sketch in one scan, and handed over by the next that meets it, ahead of what lies above the floor.
 
-A listing that outlives its tick is looked at in parts (`part`).
+A listing that outlives its tick is looked at in parts (`part`). What has been handed over can be
+handed over again (`again`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
 
 from dagster_s3inc.core.advance import Step, advance
+from dagster_s3inc.core.again import scan_again
 from dagster_s3inc.core.backlog import Backlog
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.limits import ScanLimits
@@ -46,26 +48,41 @@ def scan(
     selection: Selection | None = None,
     limits: ScanLimits | None = None,
     adopt: bool = False,
+    may_be_cut: Callable[[], bool] = lambda: False,
 ) -> ScanResult:
     """Finds what a listing holds that the checkpoint does not know. A pure function.
+
+    Where the checkpoint has a redo, finds what is to be handed over again, and nothing else.
 
     Args:
         checkpoint: What has been handed over so far.
         pages: The whole listing, in any chunks and any order, each object once. Or only its
             beginning, in the order of the keys, and a `Rest`: the checkpoint that follows then
             has a pass `unfinished`. Where the checkpoint given has one, the listing after its
-            key, in the order of the keys.
+            key, in the order of the keys. Where it has a redo, the same, or the whole listing.
         now: The server's time when it began to answer, aware.
         selection: What counts; by default every object.
         limits: What may be handed over; by default `ScanLimits()`.
         adopt: Hand nothing over, and count everything that may match as handed over: how the
             first scan begins for someone who wants only files from now on. Objects that appear
             later are new, whatever their LastModified.
+        may_be_cut: Tells whether the pages read so far are in the order of the keys, so that a
+            redo may stop there and go on behind the last key. It then reads no more of them than
+            it must.
 
     Raises:
         Exception: Whatever `pages` raises. There is then no result, so nothing has changed.
     """
     selection, limits = selection or Selection(), limits or ScanLimits()
+    if checkpoint.redo is not None:
+        return scan_again(
+            checkpoint,
+            checkpoint.redo,
+            pages,
+            selection=selection,
+            limits=limits,
+            may_be_cut=may_be_cut,
+        )
     if adopt or (checkpoint.unfinished is not None and checkpoint.unfinished.adopts):
         selection = replace(selection, matches=selection.may_match)
     if checkpoint.unfinished is not None:

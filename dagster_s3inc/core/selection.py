@@ -29,6 +29,7 @@ class Selection:
         takes_all: Tells whether every object of these storage classes counts, whatever else it is,
             unless its key ends in `/`. So a whole page can be told at once. May always say no.
         group_of: Tells in which group of batches an object belongs; None where there are none.
+        prefix: Below it the keys have names, which globs match.
         digest: Differs between selections that select differently; a change of it tells a scan
             that what is below the floor was selected by other rules.
     """
@@ -37,4 +38,5 @@ class Selection:
     may_match: Callable[[S3Object], bool] = _every
     takes_all: Callable[[Set[str]], bool] = _never
     group_of: Callable[[S3Object], str | None] | None = None
+    prefix: str = ""
     digest: str = ""

@@ -10,6 +10,7 @@ from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.checkpoint import Pass
 from dagster_s3inc.core.look import Seen
 from dagster_s3inc.core.objects import Position, S3Object
+from dagster_s3inc.core.redo import Redo
 from dagster_s3inc.core.sketch import Estimate
 
 __all__ = ["ScanStatistics", "summarize"]
@@ -39,6 +40,8 @@ class ScanStatistics:
             the new one matches at or below the floor counts as handed over.
         unfinished: Where the listing goes on in the next tick, if it has not been looked at to
             its end. All other numbers are then of the part that was looked at.
+        redo: What was to be handed over again, and how far this had come; all other numbers are
+            then of that. None if the scan looked for what is new.
         lookback: For how long objects are in fact remembered one by one: the lookback asked for,
             or less where more was handed over than can be.
     """
@@ -59,6 +62,7 @@ class ScanStatistics:
     overflow: Estimate | None = None
     selection_changed: bool = False
     unfinished: Pass | None = None
+    redo: Redo | None = None
 
 
 def summarize(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dagster_s3inc.core.again import all_that_match, handed_over_before
 from dagster_s3inc.core.backlog import Backlog
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.page import Page, Rest
+from dagster_s3inc.core.redo import narrower
 from dagster_s3inc.core.scan import scan, scan_backlog
 from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.s3.listing import LANES, Listing, ListingMemory, open_listing
@@ -98,11 +101,10 @@ class Scanner:
                 self._keep(result, selection, kept.until)
                 return Look(result, 0)
         began = time.monotonic()
-        going_on = checkpoint.unfinished
         listing = open_listing(
             client,
-            place,
-            after=going_on.after if going_on else None,
+            _narrowed(place, checkpoint, selection),
+            after=_begin_after(checkpoint),
             lanes=self._lanes,
             memory=self._memory,
         )
@@ -115,10 +117,40 @@ class Scanner:
                 selection=selection,
                 limits=limits,
                 adopt=adopt,
+                may_be_cut=lambda: listing.may_be_cut,
             )
         now = time.monotonic()
         self._keep(result, selection, now + _BACKLOG_LOOKS * (now - began))
         return Look(result, listing.requests)
+
+    def foresee(
+        self,
+        client: S3Client,
+        place: S3Location,
+        checkpoint: Checkpoint,
+        *,
+        selection: Selection,
+    ) -> Iterator[S3Object]:
+        """Lists what a new generation would hand over of what is there; takes its time.
+
+        Args:
+            client: The boto3 client.
+            place: What is listed.
+            checkpoint: What it would begin with: one with a redo, or an empty one.
+            selection: What counts.
+
+        Raises:
+            S3RequestError: The listing could not be had.
+        """
+        narrowed = _narrowed(place, checkpoint, selection)
+        listing = open_listing(client, narrowed, lanes=self._lanes, memory=self._memory)
+        with closing(listing.pages) as pages:
+            if checkpoint.redo is None:
+                yield from all_that_match(pages, selection=selection)
+            else:
+                yield from handed_over_before(
+                    checkpoint, checkpoint.redo, pages, selection=selection
+                )
 
     def _take_backlog(self, checkpoint: Checkpoint, selection: Selection) -> _Kept | None:
         with self._lock:
@@ -131,6 +163,20 @@ class Scanner:
         if result.backlog is not None:
             with self._lock:
                 self._kept = _Kept(result.backlog, selection.digest, until)
+
+
+def _narrowed(place: S3Location, checkpoint: Checkpoint, selection: Selection) -> S3Location:
+    if checkpoint.redo is None:
+        return place
+    prefix = checkpoint.redo.conditions.list_prefix(selection.prefix)
+    return replace(place, key=narrower(place.key, prefix))
+
+
+def _begin_after(checkpoint: Checkpoint) -> str | None:
+    redo, unfinished = checkpoint.redo, checkpoint.unfinished
+    if redo is not None:
+        return None if redo.whole else redo.after or None
+    return None if unfinished is None else unfinished.after
 
 
 def _within(listing: Listing, until: float | None) -> Generator[Page | Rest, None, None]:

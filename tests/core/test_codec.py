@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dagster_s3inc.core.checkpoint import RECENT_LIMIT, Checkpoint, Pass
 from dagster_s3inc.core.codec import decode_checkpoint, encode_checkpoint
 from dagster_s3inc.core.objects import Position
+from dagster_s3inc.core.redo import LONGEST_CONDITIONS, Conditions, Redo
 from dagster_s3inc.core.sketch import Sketch
 from dagster_s3inc.errors import CheckpointFormatError, CheckpointVersionError
 from tests.core.making import KEYS, at
@@ -32,6 +33,18 @@ PASSES = st.builds(
     adopts=st.booleans(),
 )
 
+REDOS = st.builds(
+    Redo,
+    conditions=st.builds(
+        Conditions,
+        since=st.none() | st.datetimes(timezones=st.just(timezone.utc)),
+        prefix=KEYS | st.just(""),
+        include=st.lists(st.sampled_from(["*", "**/é.csv", "{a,b}"]), max_size=3).map(tuple),
+    ),
+    after=KEYS | st.just(""),
+    whole=st.booleans(),
+)
+
 CHECKPOINTS = st.builds(
     Checkpoint,
     generation=st.integers(1, 10**9),
@@ -40,6 +53,8 @@ CHECKPOINTS = st.builds(
     settled=st.none() | st.builds(Sketch.of, IDENTITIES, st.sampled_from([8, 600])),
     wanted=IDENTITIES,
     unfinished=st.none() | PASSES,
+    redo=st.none() | REDOS,
+    origin=st.none() | st.integers(1, 10**9),
     selection=st.none() | st.just("0123456789abcdef"),
     overflows=st.integers(0, 9),
     reset_seen=st.none() | st.just("2026-01-01T00:00:00Z"),
@@ -61,6 +76,14 @@ OLD_WITH_SKETCH = (
     'recent":"","settled":"eNpjZoAAZjSaCY1mJkAva83cyuSYfUN+npH67igDLxgfRjMCTULGAM6NDjg=","wan'
     'ted":"AAAAAAAAAAc=","pass":null,"selection":"0123456789abcdef","overflows":2,"reset_seen'
     '":null}'
+)
+
+
+OLD_WITH_REDO = (
+    '{"version":1,"generation":3,"floor":{"last_modified":"2026-01-01T00:00:07Z","key":"k"},'
+    '"recent":"","settled":"","wanted":"","pass":null,"redo":{"conditions":{'
+    '"since":"2026-01-01T00:00:05Z","prefix":"in/","include":["**/*.csv"]},"after":"in/k",'
+    '"whole":false},"selection":null,"overflows":0,"origin":2,"reset_seen":null}'
 )
 
 
@@ -110,6 +133,19 @@ def test_checkpoint_of_version_1_with_a_sketch_is_read() -> None:
     assert decode_checkpoint(OLD_WITH_SKETCH) == checkpoint
 
 
+def test_checkpoint_of_version_1_with_a_redo_is_read() -> None:
+    """A stored redo means what it meant when it was written, byte for byte."""
+    conditions = Conditions(since=at(5), prefix="in/", include=("**/*.csv",))
+    checkpoint = Checkpoint(
+        generation=3,
+        floor=Position(at(7), "k"),
+        redo=Redo(conditions=conditions, after="in/k"),
+        origin=2,
+    )
+    assert decode_checkpoint(OLD_WITH_REDO) == checkpoint
+    assert encode_checkpoint(checkpoint) == OLD_WITH_REDO
+
+
 def test_checkpoint_of_version_1_without_a_floor_is_read() -> None:
     """A stored checkpoint of version 1 that has seen no object is the first checkpoint."""
     assert decode_checkpoint(OLD_WITHOUT_FLOOR) == Checkpoint()
@@ -141,6 +177,8 @@ PASS = {
     "met": "",
     "adopts": False,
 }
+
+REDO = {"conditions": {}, "after": "k", "whole": False}
 
 FLOOR = {"last_modified": "2026-01-01T00:00:07Z", "key": "k"}
 
@@ -185,6 +223,12 @@ FLOOR = {"last_modified": "2026-01-01T00:00:07Z", "key": "k"}
         (changed(**{"pass": {**PASS, "objects": -1}}), "objects is -1"),
         (changed(**{"pass": {**PASS, "listed": "AAAA"}}), "'listed' is damaged"),
         (changed(**{"pass": {**PASS, "met": "AAAA"}}), "'met' is cut short"),
+        (changed(redo={}), "redo is"),
+        (changed(redo={**REDO, "conditions": {"since": "soon"}}), "redo is"),
+        (changed(redo={**REDO, "conditions": {"later": 1}}), "redo is"),
+        (changed(redo={**REDO, "after": None}), "redo is"),
+        (changed(redo={**REDO, "whole": 0}), "whole of its redo is 0"),
+        (changed(origin=0), "origin is 0"),
         (changed(reset_seen=7), "reset_seen is 7"),
         (changed(selection=7), "selection is 7"),
         (changed(overflows=-1), "overflows is -1"),
@@ -212,7 +256,9 @@ def test_text_cut_anywhere_is_refused(checkpoint: Checkpoint, data: st.DataObjec
 
 @pytest.mark.parametrize("character", ["a", "\x01", "\x7f", "é", "漢", "😀", '"', "\\"])
 def test_largest_checkpoint_fits_a_cursor(character: str) -> None:
-    """With all identities that are kept, the longest keys and both sketches: below 32 KiB."""
+    """With all identities that are kept, the longest keys, both sketches and a redo: 32 KiB."""
+    longest = Conditions(include=("x" * 680,))
+    assert LONGEST_CONDITIONS - len(json.dumps(longest.written())) < 10
     key = character * (1024 // len(character.encode()))
     third = RECENT_LIMIT // 3
     full = Checkpoint(
@@ -229,8 +275,10 @@ def test_largest_checkpoint_fits_a_cursor(character: str) -> None:
             listed=Sketch.of(range(10**5)),
             met=frozenset(range(RECENT_LIMIT - 2 * third)),
         ),
+        redo=Redo(conditions=longest, after=key, whole=False),
         selection="f" * 16,
         overflows=10**9,
+        origin=10**9,
         reset_seen="2026-01-01T00:00:00.123456Z",
     )
     text = encode_checkpoint(full)

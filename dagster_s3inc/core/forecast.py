@@ -1,0 +1,80 @@
+"""What would be handed over, in numbers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from heapq import nsmallest
+from itertools import islice
+
+from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.core.objects import S3Object
+
+__all__ = ["Forecast", "forecast"]
+
+_CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """What would be handed over.
+
+    Attributes:
+        files: How many objects.
+        bytes: The sum of their sizes.
+        batches: In how many batches at least; ticks that cut them make a few more.
+        oldest: The least LastModified; None if there is no object.
+        newest: The greatest.
+        first: The first of them in position order.
+    """
+
+    files: int
+    bytes: int
+    batches: int
+    oldest: datetime | None
+    newest: datetime | None
+    first: tuple[S3Object, ...]
+
+
+def forecast(
+    objects: Iterable[S3Object],
+    policy: BatchPolicy,
+    *,
+    group_of: Callable[[S3Object], str | None] | None = None,
+    shown: int,
+) -> Forecast:
+    """Counts objects, and keeps no more than the first of them.
+
+    Args:
+        objects: In any order.
+        policy: How they are cut into batches.
+        group_of: Those for which it differs are in different batches.
+        shown: How many to keep.
+    """
+    files: dict[str | None, int] = defaultdict(int)
+    sizes: dict[str | None, int] = defaultdict(int)
+    newest: datetime | None = None
+    first: list[S3Object] = []
+    rest = iter(objects)
+    while chunk := list(islice(rest, _CHUNK)):
+        first = nsmallest(shown, [*first, *chunk])
+        latest = max(each.last_modified for each in chunk)
+        newest = latest if newest is None else max(newest, latest)
+        for each in chunk:
+            group = group_of(each) if group_of else None
+            files[group] += 1
+            sizes[group] += each.size
+    batches = 0
+    for group, count in files.items():
+        by_bytes = -(-sizes[group] // policy.max_bytes) if policy.max_bytes else 1
+        batches += max(-(-count // policy.max_files), by_bytes)
+    return Forecast(
+        files=sum(files.values()),
+        bytes=sum(sizes.values()),
+        batches=batches,
+        oldest=first[0].last_modified if first else None,
+        newest=newest,
+        first=tuple(first),
+    )

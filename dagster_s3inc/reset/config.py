@@ -1,0 +1,150 @@
+"""What the Launchpad of a reset job offers."""
+
+# No "from __future__ import annotations" here: Dagster reads the annotations of a config class.
+from datetime import datetime
+from enum import Enum
+from typing import NamedTuple
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_s3inc.core.objects import parse_time
+from dagster_s3inc.core.redo import Conditions
+from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.markers import EVERYTHING, FAILED, MATCHING
+from dagster_s3inc.s3.location import S3Location
+
+__all__ = ["Order", "ResetConfig", "What"]
+
+
+class What(Enum):
+    """What a reset does. Dagster shows and takes the names."""
+
+    everything = EVERYTHING
+    matching = MATCHING
+    failed = FAILED
+    skip_failed = "skip_failed"
+
+
+class Order(NamedTuple):
+    """A reset as it is to be carried out.
+
+    Attributes:
+        what: What it does.
+        conditions: Which files, where that is `matching`; else those that let everything pass.
+        dry_run: Only tell.
+        cancel_queued: Cancel queued runs first.
+    """
+
+    what: What
+    conditions: Conditions
+    dry_run: bool
+    cancel_queued: bool
+
+
+class ResetConfig(dg.Config):
+    """What is processed again; as it stands, everything."""
+
+    what: What = Field(
+        default=What.everything,
+        description="everything: every file, from the beginning. "
+        "matching: the files already handed over that meet all the conditions below. "
+        "failed: the batches of which all runs failed or were cancelled. "
+        "skip_failed: nothing; marks these batches as skipped on purpose, so that they no longer "
+        "stop a sensor with on_failure='halt'.",
+    )
+    modified_since: str | None = Field(
+        default=None,
+        description="With matching: files modified at or after this time. ISO 8601 with a time "
+        "zone, as in 2026-11-22T00:00:00Z.",
+    )
+    prefix: str | None = Field(
+        default=None,
+        description="With matching: files whose key begins with this, which is the whole "
+        "beginning of the key or an S3 URI, as in landing/2026/11/ or s3://lake/landing/2026/11/.",
+    )
+    include: list[str] = Field(
+        default=[],
+        description="With matching: files whose key below the sensor's prefix matches one of "
+        "these globs, as in ['2026/11/**', '**/orders-*.csv']. They are those of the sensor's "
+        "ObjectFilter.",
+    )
+    dry_run: bool = Field(
+        default=False,
+        description="Change nothing; list what would be processed again, and how much that is.",
+    )
+    cancel_queued: bool = Field(
+        default=False,
+        description="Cancel the sensor's runs that are queued and not started: with everything "
+        "and failed all of them; with matching those whose files all meet the conditions.",
+    )
+
+    def order(self, source: S3Location) -> Order:
+        """The order that was given for a sensor that scans `source`.
+
+        Raises:
+            ConfigurationError: The fields are malformed or contradict each other.
+        """
+        conditions = Conditions(
+            since=self._since(), prefix=self._key_prefix(source), include=self._globs()
+        )
+        given = [name for name in ("modified_since", "prefix", "include") if getattr(self, name)]
+        if self.what is What.matching and not given:
+            raise ConfigurationError(
+                "what is matching, but there is no condition. Give modified_since, prefix or "
+                "include; or everything"
+            )
+        if self.what is not What.matching and given:
+            raise ConfigurationError(
+                f"{' and '.join(given)} given, but what is {self.what.name}. Give matching to "
+                f"process only these files again, or leave the conditions out"
+            )
+        if self.what is What.skip_failed and self.cancel_queued:
+            raise ConfigurationError(
+                "skip_failed only marks runs that have ended. Leave cancel_queued out, or reset "
+                "first"
+            )
+        return Order(self.what, conditions, self.dry_run, self.cancel_queued)
+
+    def _since(self) -> datetime | None:
+        if self.modified_since is None:
+            return None
+        try:
+            return parse_time(self.modified_since.strip())
+        except (ValueError, OverflowError) as error:
+            raise ConfigurationError(
+                f"modified_since is {self.modified_since!r}, which is no time with a time zone. "
+                f"Write it as 2026-11-22T00:00:00Z, or with an offset as +01:00"
+            ) from error
+
+    def _key_prefix(self, source: S3Location) -> str:
+        if self.prefix is None:
+            return ""
+        if not self.prefix.strip():
+            raise ConfigurationError("prefix is empty. Leave it out, or give the beginning of keys")
+        key = self.prefix
+        if key.startswith("s3://"):
+            location = S3Location.parse(key)
+            if location.bucket != source.bucket:
+                raise ConfigurationError(
+                    f"prefix {key!r} is in another bucket than {source}, which the sensor scans"
+                )
+            key = location.key
+        if not key.startswith(source.key) and not source.key.startswith(key):
+            raise ConfigurationError(
+                f"No key under {source}, which the sensor scans, begins with {key!r}. Give the "
+                f"whole beginning of the key, as in {source.key + key!r}"
+            )
+        return key
+
+    def _globs(self) -> tuple[str, ...]:
+        for glob in self.include:
+            if not glob.strip():
+                raise ConfigurationError("include has an empty glob. Leave it out")
+            if glob.startswith("s3://"):
+                raise ConfigurationError(
+                    f"include has {glob!r}, but globs are matched against the key below the "
+                    f"sensor's prefix, without s3:// and the bucket. Give it as prefix, or as a "
+                    f"glob such as '2026/**'"
+                )
+        return tuple(self.include)
