@@ -6,8 +6,8 @@ Dagster 1.13.27.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import dagster as dg
 from dagster._check import CheckError
@@ -23,6 +23,7 @@ __all__ = [
     "SensorAddress",
     "SensorState",
     "cancel_queued",
+    "evaluation_of",
     "instance_of",
     "sensors_beside",
 ]
@@ -165,6 +166,11 @@ def _scope(location_name: str, repository_name: str, sensor_name: str) -> str:
     return InstigatorSelector(
         location_name=location_name, repository_name=repository_name, name=sensor_name
     ).get_id()
+
+
+def evaluation_of(sensor: dg.SensorDefinition) -> Callable[..., Any]:
+    """The function that a sensor, or a copy of it that Dagster made, was defined with."""
+    return sensor._raw_fn
 
 
 def sensors_beside(context: dg.OpExecutionContext) -> dict[str, dg.SensorDefinition] | None:

@@ -17,13 +17,14 @@ from dagster_s3inc.core.sketch import CELLS
 from dagster_s3inc.core.validation import require_at_least, require_aware
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.flow import Flow, OnFailure
+from dagster_s3inc.instance import evaluation_of
 from dagster_s3inc.partitions import GroupBy, Grouping
 from dagster_s3inc.s3.listing import LANES
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanning import TIME_BUDGET, Scanner
 from dagster_s3inc.tick import Tick
 
-__all__ = ["S3IncrementalSensor", "StartFrom", "build_s3_incremental_sensor"]
+__all__ = ["StartFrom", "build_s3_incremental_sensor", "tick_of"]
 
 StartFrom = Literal["beginning", "now"] | datetime
 
@@ -31,19 +32,6 @@ StartFrom = Literal["beginning", "now"] | datetime
 _USUAL_INTERVAL_SECONDS: Final = 30
 
 _TARGETS: Final = ("target", "job", "jobs", "job_name", "asset_selection")
-
-
-class S3IncrementalSensor(dg.SensorDefinition):
-    """A sensor that knows what it does, so that a reset job can tell what it would do.
-
-    Args:
-        tick: What its evaluations have in common.
-        **options: As `dagster.SensorDefinition` takes them.
-    """
-
-    def __init__(self, *, tick: Tick, **options: Any) -> None:
-        super().__init__(**options)
-        self.tick = tick
 
 
 def build_s3_incremental_sensor(
@@ -78,7 +66,7 @@ def build_s3_incremental_sensor(
     metadata: Mapping[str, Any] | None = None,
     owners: Sequence[str] | None = None,
     required_resource_keys: set[str] | None = None,
-) -> S3IncrementalSensor:
+) -> dg.SensorDefinition:
     """Builds a sensor that requests one run for each batch of new or modified objects.
 
     Its cursor is the serialized checkpoint and nothing else. Within a generation, each version of
@@ -186,8 +174,10 @@ def build_s3_incremental_sensor(
     def evaluate(context: dg.SensorEvaluationContext, **_: Any) -> dg.SensorResult:
         return tick.evaluate(context)
 
-    return S3IncrementalSensor(
-        tick=tick,
+    # The function is all of it that Dagster's copies of a sensor share, so it tells the tick.
+    evaluate.tick = tick  # type: ignore[attr-defined] # a function may have attributes
+
+    return dg.SensorDefinition(
         name=name,
         evaluation_fn=evaluate,
         minimum_interval_seconds=minimum_interval_seconds,
@@ -199,6 +189,12 @@ def build_s3_incremental_sensor(
         # Only what was given: Dagster warns of options that are new to it, even if they are None.
         **{option: value for option, value in optional.items() if value is not None},
     )
+
+
+def tick_of(sensor: dg.SensorDefinition) -> Tick | None:
+    """What the evaluations of a sensor have in common; None if the sensor is another's."""
+    tick = getattr(evaluation_of(sensor), "tick", None)
+    return tick if isinstance(tick, Tick) else None
 
 
 def _grouping(

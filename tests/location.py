@@ -84,6 +84,7 @@ defs = dg.Definitions(
     jobs=[
         ingest,
         build_s3_reset_job(sensor=landing),
+        build_s3_reset_job(sensor_name="landing", name="reset_by_name"),
         build_s3_reset_job(sensor_name="landng", name="reset_misspelt"),
     ],
     sensors=[landing, somebody_elses],

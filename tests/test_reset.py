@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 
 from dagster_s3inc import build_s3_incremental_sensor, build_s3_reset_job
+from dagster_s3inc.batch import BATCH_ID_TAG, GENERATION_TAG
 from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.errors import ConfigurationError, ResetError
 from tests.servers import S3Server
@@ -23,13 +26,18 @@ def world(moto: S3Server, new_bucket: Callable[[S3Server], str], tmp_path: Path)
         yield opened
 
 
-def said(world: World, run: dg.DagsterRun) -> dict[str, object]:
+def said(world: World, run: dg.DagsterRun) -> dict[str, Any]:
     """What the reset's run says it did."""
     [record] = world.instance.get_records_for_run(
         run.run_id, of_type=dg.DagsterEventType.STEP_OUTPUT
     ).records
     metadata = record.event_log_entry.dagster_event.event_specific_data.metadata
-    return {name: value.value for name, value in metadata.items()}
+    return {
+        name: [record.data for record in value.records]
+        if isinstance(value, dg.TableMetadataValue)
+        else value.value
+        for name, value in metadata.items()
+    }
 
 
 def test_reset_from_the_launchpad(world: World) -> None:
@@ -40,6 +48,7 @@ def test_reset_from_the_launchpad(world: World) -> None:
     assert run.status == DagsterRunStatus.SUCCESS
     assert said(world, run) == {
         "sensor": "landing",
+        "what": "everything",
         "generation before": 1,
         "generation after": 2,
         "cursor before": before,
@@ -112,7 +121,7 @@ def test_in_process(world: World) -> None:
     """A reset in process, with the instance at hand, finds the sensor by its name."""
     world.tick()
     job = build_s3_reset_job(sensor=make_sensor())
-    assert job.execute_in_process(instance=world.instance).success
+    assert job.execute_in_process(instance=world.instance, resources={"s3": None}).success
     assert decode_checkpoint(world.cursor or "").generation == 2
     world.tick()
     assert world.handed_over(generation=2) == {"in/a": 1, "in/b": 1}
@@ -121,7 +130,8 @@ def test_in_process(world: World) -> None:
 def test_in_process_for_a_sensor_that_never_ran() -> None:
     """A reset in process leaves its marker where no sensor has ticked yet."""
     with dg.instance_for_test() as instance:
-        result = build_s3_reset_job(sensor=make_sensor()).execute_in_process(instance=instance)
+        job = build_s3_reset_job(sensor=make_sensor())
+        result = job.execute_in_process(instance=instance, resources={"s3": None})
         assert result.success
         run = instance.get_run_by_id(result.run_id)
         assert run is not None
@@ -131,7 +141,7 @@ def test_in_process_for_a_sensor_that_never_ran() -> None:
 def test_instance_without_sensors_is_refused() -> None:
     """An ephemeral instance has no sensors to reset; the message says what to pass."""
     with pytest.raises(ResetError, match=r"execute_in_process\(instance="):
-        build_s3_reset_job(sensor=make_sensor()).execute_in_process()
+        build_s3_reset_job(sensor=make_sensor()).execute_in_process(resources={"s3": None})
 
 
 def test_exactly_one_way_to_name_the_sensor() -> None:
@@ -167,3 +177,119 @@ def test_options_reach_the_job() -> None:
     assert job.tags["team"] == "a"
     assert job.metadata["runbook"].value == "b"
     assert build_s3_reset_job(sensor=make_sensor("x")).name == "reset_x"
+
+
+def launch(world: World, job_name: str = "reset_landing", **fields: Any) -> Any:
+    """Launches a reset job with these fields in its config; returns its run."""
+    return world.launch(job_name, {"ops": {f"{job_name}_checkpoint": {"config": fields}}})
+
+
+def test_matching_files_are_processed_again(world: World, moto: S3Server) -> None:
+    """What meets the conditions comes again, once; then what is new, as ever."""
+    bucket = world_bucket()
+    moto.client().put_object(Bucket=bucket, Key="in/2026/c", Body=b"xyz")
+    world.tick()
+    before, order = world.cursor, {"what": "matching", "prefix": f"s3://{bucket}/in/2026/"}
+    foreseen = said(world, launch(world, **order, dry_run=True))
+    assert (foreseen["files"], foreseen["bytes"], foreseen["batches, at least"]) == (1, 3, 1)
+    assert [row["key"] for row in foreseen["first files"]] == ["in/2026/c"]
+    assert world.cursor == before
+    assert "Nothing new in generation 1" in (world.tick().skip_reason or "")
+
+    run = launch(world, **order)
+    told = said(world, run)
+    assert (told["what"], told["conditions"]) == ("matching", "under in/2026/")
+    assert (told["generation before"], told["generation after"]) == (1, 2)
+    assert told["takes effect"] == "with the sensor's next tick"
+    assert decode_checkpoint(world.cursor or "").generation == 1
+    moto.client().put_object(Bucket=bucket, Key="in/2026/new", Body=b"x")
+    world.tick()
+    world.tick()
+    assert world.batches()[1:] == [(2, ["in/2026/c"]), (2, ["in/2026/new"])]
+    assert "Nothing new in generation 2" in (world.tick().skip_reason or "")
+
+
+def world_bucket() -> str:
+    """The bucket that the open world's sensor scans."""
+    return os.environ["TEST_URI"].removeprefix("s3://").split("/")[0]
+
+
+def test_dry_run_of_everything(world: World) -> None:
+    """A dry run counts what is listed, and needs to know its sensor better than by name."""
+    world.tick()
+    foreseen = said(world, launch(world, dry_run=True))
+    assert (foreseen["what"], foreseen["files"], foreseen["bytes"]) == ("everything", 2, 2)
+    assert foreseen["oldest"] <= foreseen["newest"]
+    refused = launch(world, "reset_by_name", dry_run=True)
+    assert "Build it with sensor= instead of sensor_name=" in world.errors_of(refused)
+    assert decode_checkpoint(world.cursor or "").generation == 1
+    assert said(world, world.launch("reset_by_name"))["generation after"] == 2
+
+
+@pytest.fixture
+def failing(
+    moto: S3Server, new_bucket: Callable[[S3Server], str], tmp_path: Path
+) -> Iterator[World]:
+    """Four files, of which each is a batch; those of the first tick have failed."""
+    bucket = new_bucket(moto)
+    for name in "abcd":
+        moto.client().put_object(Bucket=bucket, Key=f"in/{name}", Body=b"x")
+    with open_world(moto, f"s3://{bucket}/in/", tmp_path, max_files=1, max_batches=2) as opened:
+        opened.hold.with_name("fail").touch()
+        opened.tick()
+        opened.hold.with_name("fail").unlink()
+        opened.tick()
+        yield opened
+
+
+def of_generation(world: World, generation: int) -> list[str]:
+    return [key for number, keys in world.batches() if number == generation for key in keys]
+
+
+def test_failed_batches_are_requested_again(failing: World, moto: S3Server) -> None:
+    """Each failed batch is requested again, as it was; those that were made good are not."""
+    runs = failing.instance.get_runs(dg.RunsFilter(job_name="ingest"))
+    failing.reexecute(runs[-1])
+    order = {"what": "failed"}
+    foreseen = said(failing, launch(failing, "reset_by_name", **order, dry_run=True))
+    assert foreseen["batches"] == 1
+    assert [row["newest run"] for row in foreseen["failed batches"]] == [runs[-2].run_id]
+
+    moto.client().put_object(Bucket=world_bucket(), Key="in/new", Body=b"x")
+    launch(failing, **order)
+    failing.hold.with_name("fail").touch()
+    failing.tick()
+    assert of_generation(failing, 2) == ["in/b"]
+    assert decode_checkpoint(failing.cursor or "").generation == 1
+    failing.hold.with_name("fail").unlink()
+    failing.tick()
+    assert of_generation(failing, 2) == ["in/b", "in/new"]
+    checkpoint = decode_checkpoint(failing.cursor or "")
+    assert (checkpoint.generation, checkpoint.origin) == (2, 1)
+
+    # It failed again, in the later generation.
+    launch(failing, **order)
+    failing.tick()
+    failing.tick()
+    assert of_generation(failing, 3) == ["in/b"]
+    [again] = [run for run in failing.instance.get_runs() if run.tags.get(GENERATION_TAG) == "3"]
+    assert again.run_config == runs[-2].run_config
+    assert again.tags[BATCH_ID_TAG] == runs[-2].tags[BATCH_ID_TAG]
+    launch(failing, **order)
+    assert "Nothing new in generation 4" in (failing.tick().skip_reason or "")
+
+
+def test_failed_batches_are_bounded_and_skipped(failing: World) -> None:
+    """Skipped batches are not requested again; no more are in a tick than the sensor allows."""
+    failing.hold.with_name("fail").touch()
+    failing.launch("reset_landing")
+    for _ in range(2):
+        failing.tick()
+    failing.hold.with_name("fail").unlink()
+    # Of the generation before, nothing counts any more.
+    skipped = said(failing, launch(failing, what="skip_failed"))
+    assert skipped["batches skipped"] == 4
+    assert decode_checkpoint(failing.cursor or "").generation == 2
+    launch(failing, what="failed")
+    failing.tick()
+    assert of_generation(failing, 3) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.reconstruct import ReconstructableJob
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher.base import LaunchRunContext
@@ -215,6 +217,7 @@ def open_world(
 
     `settings` are those of its dagster.yaml, and `environment` is beside the server's.
     """
+    _forget(location)
     hold = folder / "hold"
     environment = {
         **server.environment,
@@ -232,6 +235,13 @@ def open_world(
             open_workspace(instance, location) as workspace,
         ):
             yield World(instance, workspace, hold)
+
+
+def _forget(location: str) -> None:
+    """Runs in this process would otherwise know the code location of the world before."""
+    sys.modules.pop(Path(location).stem, None)
+    ReconstructableJob.get_definition.cache_clear()
+    ReconstructableJob.get_repository_definition.cache_clear()
 
 
 def die_in_a_tick(instance_ref: str, point: str, signal: int) -> None:

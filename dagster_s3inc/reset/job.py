@@ -6,13 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_s3inc.batch import SOURCE_TAG
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.reset.carrying_out import carry_out
 from dagster_s3inc.reset.config import ResetConfig
 from dagster_s3inc.reset.dry_run import foresee
 from dagster_s3inc.reset.target import Target, find_tick
-from dagster_s3inc.sensor import S3IncrementalSensor
+from dagster_s3inc.sensor import tick_of
 
 __all__ = ["build_s3_reset_job"]
 
@@ -51,20 +50,18 @@ def build_s3_reset_job(
     """
     if (sensor is None) == (sensor_name is None):
         raise ConfigurationError("Give exactly one of sensor and sensor_name")
-    if sensor is not None and not isinstance(sensor, S3IncrementalSensor):
+    own = None if sensor is None else tick_of(sensor)
+    if sensor is not None and own is None:
         raise ConfigurationError(
             f"Sensor {sensor.name!r} was not made by build_s3_incremental_sensor, so there is no "
             f"checkpoint to reset"
-            if SOURCE_TAG not in sensor.metadata
-            else f"Sensor {sensor.name!r} is a copy, which does not know what it scans. Give the "
-            f"original"
         )
-    own = None if sensor is None else sensor.tick
     target_name = str(sensor_name) if own is None else own.name
+    job_name = name or f"reset_{target_name}"
     resource_key = None if own is None else own.s3_resource_key
 
     @dg.op(
-        name=f"reset_{target_name}_checkpoint",
+        name=f"{job_name}_checkpoint",
         description=f"Makes sensor {target_name} process files again, in a new generation.",
         required_resource_keys=set() if resource_key is None else {resource_key},
         out=dg.Out(dg.Nothing),
@@ -82,7 +79,7 @@ def build_s3_reset_job(
         context.add_output_metadata({"sensor": tick.name, "what": order.what.name, **told.metadata})
 
     @dg.job(
-        name=name or f"reset_{target_name}",
+        name=job_name,
         description=description
         or f"Makes sensor {target_name} process files again, in a new generation: by default "
         f"every file, or those that its config names.",

@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from dagster_s3inc.batch import SOURCE_TAG
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.errors import CheckpointFormatError, ResetError
 from dagster_s3inc.instance import SensorAddress, SensorState, sensors_beside
 from dagster_s3inc.retry import Retry
-from dagster_s3inc.sensor import S3IncrementalSensor
+from dagster_s3inc.sensor import tick_of
 from dagster_s3inc.tick import Tick
 
 __all__ = ["Target", "find_tick"]
@@ -30,19 +29,13 @@ def find_tick(context: dg.OpExecutionContext, sensor_name: str) -> Tick:
             f"This run belongs to no code location in which to look for sensor {sensor_name!r}. "
             f"Build the job with sensor= instead of sensor_name=, or launch it from the UI."
         )
-    ours = {name: each for name, each in sensors.items() if SOURCE_TAG in each.metadata}
-    if sensor_name not in ours:
+    ticks = {name: tick for name, each in sensors.items() if (tick := tick_of(each)) is not None}
+    if sensor_name not in ticks:
         raise ResetError(
             f"There is no S3 incremental sensor named {sensor_name!r} here. "
-            f"There is: {', '.join(sorted(ours)) or 'none'}. Mend sensor_name of this job."
+            f"There is: {', '.join(sorted(ticks)) or 'none'}. Mend sensor_name of this job."
         )
-    found = ours[sensor_name]
-    if not isinstance(found, S3IncrementalSensor):
-        raise ResetError(
-            f"Sensor {sensor_name!r} is a copy of what build_s3_incremental_sensor made, and no "
-            f"longer knows what it scans. Build the job with sensor= and the original."
-        )
-    return found.tick
+    return ticks[sensor_name]
 
 
 class Target(NamedTuple):

@@ -118,6 +118,7 @@ class RedoMachine(PassMachine):
             begun is not None and each.key <= begun.after and each.last_modified < begun.horizon
         )
         assert below or behind, "Nothing new is handed over by a redo."
+        assert each.identity not in before.wanted, "What is known to be late waits."
 
     @precondition(lambda self: self.bucket)
     @rule(conditions=CONDITIONS, limits=LIMITS, random=RANDOMS)
@@ -163,6 +164,23 @@ def test_matching_is_handed_over_once_more(
     matches = conditions.matcher("")
     assert sorted(redone) == sorted(each for each in old if matches(each))
     assert sorted(look(checkpoint, [*old, *new], 100_000).objects) == sorted(new)
+
+
+def test_redo_in_the_middle_of_a_pass() -> None:
+    """What an unfinished pass has handed over comes again, and nothing that lies ahead of it."""
+    objects = [make_object("a", 0), make_object("b", 90_000), make_object("c", 0)]
+    begun = scan(
+        Checkpoint(), [ObjectsPage(objects[:2]), Rest("b")], now=at(90_000), selection=Selection()
+    )
+    assert keys_of(begun.objects) == ["a", "b"]
+    checkpoint = begun.checkpoint.continued(
+        generation=2, reset_seen=None, redo=Redo(conditions=Conditions())
+    )
+    again = scan(checkpoint, [ObjectsPage(objects)], now=at(90_000))
+    assert keys_of(again.objects) == ["a", "b"]
+    assert again.checkpoint.redo is None
+    then = scan(again.checkpoint, [ObjectsPage(objects[2:])], now=at(90_000))
+    assert keys_of(then.objects) == ["c"]
 
 
 def first_parts(checkpoint: Checkpoint, objects: list[S3Object], files: int) -> list[list[str]]:
