@@ -14,7 +14,7 @@ from dagster_s3inc.batch import BATCH_ID_TAG, GENERATION_TAG
 from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.errors import ConfigurationError, ResetError
 from tests.servers import S3Server
-from tests.world import World, open_world
+from tests.world import EXECUTE_RUNS, World, open_world
 
 
 @pytest.fixture
@@ -293,3 +293,56 @@ def test_failed_batches_are_bounded_and_skipped(failing: World) -> None:
     launch(failing, what="failed")
     failing.tick()
     assert of_generation(failing, 3) == []
+
+
+QUEUE_RUNS = {
+    **EXECUTE_RUNS,
+    "run_coordinator": {
+        "module": "dagster._core.run_coordinator",
+        "class": "QueuedRunCoordinator",
+    },
+}
+
+
+def test_queued_runs_are_cancelled(
+    moto: S3Server, new_bucket: Callable[[S3Server], str], tmp_path: Path
+) -> None:
+    """Queued runs are cancelled if all of their files are processed again, and only then."""
+    bucket = new_bucket(moto)
+    for key in ("in/a", "in/b", "in/2026/a"):
+        moto.client().put_object(Bucket=bucket, Key=key, Body=b"x")
+    uri = f"s3://{bucket}/in/"
+    sensor = build_s3_incremental_sensor(name="landing", uri=uri, job=ingest)
+    job = build_s3_reset_job(sensor=sensor)
+
+    with open_world(moto, uri, tmp_path, max_files=1, settings=QUEUE_RUNS) as world:
+
+        def reset(**fields: Any) -> dict[str, Any]:
+            config = {"ops": {"reset_landing_checkpoint": {"config": fields}}}
+            resources = {"s3": moto.client()}
+            result = job.execute_in_process(config, instance=world.instance, resources=resources)
+            return said(world, result.dagster_run)
+
+        def statuses() -> list[str]:
+            runs = world.instance.get_runs(dg.RunsFilter(job_name="ingest"))
+            return sorted(run.status.value for run in runs)
+
+        world.tick()
+        assert statuses() == ["QUEUED"] * 3
+        order = {"what": "matching", "prefix": "in/2026/", "cancel_queued": True}
+        foreseen = reset(**order, dry_run=True)
+        assert foreseen["queued runs that would be cancelled"] == 1
+        assert statuses() == ["QUEUED"] * 3
+        assert reset(**order)["queued runs cancelled"] == 1
+        assert statuses() == ["CANCELED", "QUEUED", "QUEUED"]
+        world.tick()
+        assert world.handed_over(generation=2) == {"in/2026/a": 1}
+        assert "queued runs cancelled" not in reset()
+        assert statuses() == ["CANCELED", "QUEUED", "QUEUED", "QUEUED"]
+        world.tick()
+        assert reset(what="failed", cancel_queued=True)["queued runs cancelled"] == 6
+        assert statuses() == ["CANCELED"] * 7
+        # Of the generations since everything was reset, all batches were cancelled.
+        world.tick()
+        assert world.handed_over(generation=4) == world.handed_over(generation=3)
+        assert statuses() == ["CANCELED"] * 7 + ["QUEUED"] * 3
