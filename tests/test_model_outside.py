@@ -162,7 +162,7 @@ class SensorMachine(OutsideMachine):
         if self.overdue is not None:
             self.tick(ALL, Random(0), True)  # noqa: S311
         job = build_s3_reset_job(sensor=self.make_sensor(ALL))
-        assert job.execute_in_process(instance=self.instance).success
+        assert job.execute_in_process(instance=self.instance, resources={"s3": None}).success
         self.reread()
 
     @rule(limits=LIMITS, random=RANDOMS)

@@ -54,27 +54,32 @@ def forecast(
         shown: How many to keep.
     """
     files: dict[str | None, int] = defaultdict(int)
-    sizes: dict[str | None, int] = defaultdict(int)
+    weights: dict[str | None, int] = defaultdict(int)
+    oldest: datetime | None = None
     newest: datetime | None = None
+    total = 0
     first: list[S3Object] = []
     rest = iter(objects)
     while chunk := list(islice(rest, _CHUNK)):
         first = nsmallest(shown, [*first, *chunk])
-        latest = max(each.last_modified for each in chunk)
-        newest = latest if newest is None else max(newest, latest)
+        times = [each.last_modified for each in chunk]
+        oldest = min([*times, *([oldest] if oldest else [])])
+        newest = max([*times, *([newest] if newest else [])])
         for each in chunk:
             group = group_of(each) if group_of else None
             files[group] += 1
-            sizes[group] += each.size
+            total += each.size
+            # A larger object is a batch of its own.
+            weights[group] += min(each.size, policy.max_bytes or 0)
     batches = 0
     for group, count in files.items():
-        by_bytes = -(-sizes[group] // policy.max_bytes) if policy.max_bytes else 1
+        by_bytes = -(-weights[group] // policy.max_bytes) if policy.max_bytes else 1
         batches += max(-(-count // policy.max_files), by_bytes)
     return Forecast(
         files=sum(files.values()),
-        bytes=sum(sizes.values()),
+        bytes=total,
         batches=batches,
-        oldest=first[0].last_modified if first else None,
+        oldest=oldest,
         newest=newest,
         first=tuple(first),
     )
