@@ -17,6 +17,7 @@ from dagster_s3inc import (
     build_s3_incremental_sensor,
     build_s3_reset_job,
 )
+from dagster_s3inc.reset import ResetConfig
 from tests.readme import README, outputs, with_outputs
 from tests.servers import moto_server
 
@@ -30,8 +31,8 @@ def test_outputs_are_what_the_code_gives() -> None:
 def options_of(described: Any) -> list[str]:
     if described in (BatchPolicy, ObjectFilter):
         return [field.name for field in fields(described)]
-    if described is S3File:
-        return list(S3File.model_fields)
+    if described in (S3File, ResetConfig):
+        return list(described.model_fields)
     parameters = inspect.signature(described).parameters.values()
     return [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
 
@@ -47,6 +48,7 @@ def options_of(described: Any) -> list[str]:
         build_s3_incremental_definitions,
         build_s3_incremental_sensor,
         build_s3_reset_job,
+        ResetConfig,
     ],
 )
 def test_every_option_is_in_the_readme_and_the_docstring(described: Any) -> None:
@@ -56,7 +58,7 @@ def test_every_option_is_in_the_readme_and_the_docstring(described: Any) -> None
         if option in ("self", "path", "checkpoint_path", "name"):
             continue
         assert re.search(rf"`{option}`|{option}=", readme), option
-        if described is not S3File:
+        if described not in (S3File, ResetConfig):
             assert re.search(rf"\b{option}:", docstring), option
 
 

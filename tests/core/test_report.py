@@ -8,6 +8,7 @@ from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.page import ObjectsPage
+from dagster_s3inc.core.redo import Conditions, Redo
 from dagster_s3inc.core.report import ScanReport, describe_scan
 from dagster_s3inc.core.scan import scan
 from tests.core.making import at, make_object
@@ -70,3 +71,25 @@ def test_waiting_files_are_told(count: int, expected: str) -> None:
 def test_key_that_does_not_print_is_quoted() -> None:
     """A key with a line feed does not break the line."""
     assert "the newest is 'a\\nb' of 2026" in report_on([make_object("a\nb")]).summary
+
+
+def test_redo_in_words() -> None:
+    """A redo says what it hands over again, where it goes on, and that what is new waits."""
+    objects = [make_object("a"), make_object("b", 1)]
+    checkpoint = scan(Checkpoint(), [ObjectsPage(objects)], now=at(9)).checkpoint.continued(
+        generation=2, reset_seen=None, redo=Redo(conditions=Conditions(since=at(0)))
+    )
+    said = []
+    while checkpoint.redo is not None:
+        limits = ScanLimits(policy=BatchPolicy(max_files=1), max_batches=1)
+        result = scan(checkpoint, [ObjectsPage(objects)], now=at(9), limits=limits)
+        said.append(describe_scan(result, source="s3://b/in", seconds=1.234).summary)
+        checkpoint = result.checkpoint
+    again = (
+        "Handed over again in generation 2: 1 file (1 byte) in 1 batch, of what is modified since "
+        "2026-01-01T00:00:00Z; looked at 2 objects under s3://b/in in 1.23 s; "
+    )
+    assert said == [
+        again + "this goes on in the next tick after a; new files wait until then.",
+        again + "that was all; the next tick looks for new files.",
+    ]

@@ -12,6 +12,7 @@ from dagster_s3inc.core.checkpoint import RECENT_LIMIT, Checkpoint
 from dagster_s3inc.core.codec import decode_checkpoint, encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.redo import Conditions, Redo
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanning import Look, Scanner
 from tests.servers import S3Server, backdate, fill
@@ -139,3 +140,35 @@ def test_backlog_of_another_checkpoint_is_dropped(
         monkeypatch.setattr("dagster_s3inc.s3.scanning._BACKLOG_LOOKS", 0)
         checkpoint = look(Checkpoint(), scanner, files=10).result.checkpoint
     assert look(checkpoint, scanner, files=10, objects=objects).requests == 3
+
+
+def test_redo_lists_no_more_than_it_needs(look: Any, bucket: str) -> None:
+    """A redo lists below its conditions' prefix, from where it stands, as far as it must."""
+    for number in range(MANY):
+        backdate(bucket, f"in/{number:04}", OLD + timedelta(seconds=number))
+    scanner = Scanner()
+    checkpoint = look(Checkpoint(), scanner).result.checkpoint
+    assert handed_over_again(look, checkpoint, Conditions(prefix="in/22"), files=30) == (
+        [f"in/22{number:02}" for number in range(100)],
+        [1, 1, 1, 1],
+    )
+    since = Conditions(since=OLD + timedelta(seconds=900))
+    found, requests = handed_over_again(look, checkpoint, since, files=500)
+    assert found == [f"in/{number:04}" for number in range(900, MANY)]
+    assert requests == [2, 1, 1]
+
+
+def handed_over_again(
+    look: Any, checkpoint: Checkpoint, conditions: Conditions, **options: Any
+) -> tuple[list[str], list[int]]:
+    """The keys, and how many requests each part of the redo took."""
+    redo = Redo(conditions=conditions)
+    checkpoint = checkpoint.continued(generation=2, reset_seen=None, redo=redo)
+    found: list[str] = []
+    requests: list[int] = []
+    while checkpoint.redo is not None:
+        result, sent = look(checkpoint, Scanner(), **options)
+        found += [each.key for each in result.objects]
+        requests.append(sent)
+        checkpoint = result.checkpoint
+    return found, requests
