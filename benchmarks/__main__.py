@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from benchmarks.cases import Options
 from benchmarks.children import BenchmarkError
-from benchmarks.plan import Options, measure_all
+from benchmarks.plan import measure_all
 from benchmarks.short import LEAST_RATIO, compare
 
 _RESULTS: Final = Path(__file__).parent / "results"
@@ -20,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     given = _parser().parse_args(arguments)
     began = time.monotonic()
+    # Both end the program through the blocks that end its children.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def say(what: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {what}", flush=True)
@@ -38,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             full=given.full,
         )
         print(f"The report: {write_report(measure_all(options, say), options, given.results)}")
+    except KeyboardInterrupt:
+        print("Ended.", file=sys.stderr)
+        return 130
     except BenchmarkError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from benchmarks.plan import Case, Results
-from benchmarks.targets import Figure, figure_of
+from benchmarks.cases import Results
+from benchmarks.targets import best_figure
 from benchmarks.ways import WAYS
 
 __all__ = ["draw"]
@@ -35,7 +35,7 @@ def draw(results: Results, sizes: Sequence[int], path: Path) -> None:
     drawing = Drawing(figsize=(13, 6), dpi=110, layout="constrained")
     cpu, memory = drawing.subplots(1, 2)
     for way, (colour, line, mark) in _STYLES.items():
-        points = [(size, _figure(results, way, size)) for size in sizes]
+        points = [(size, best_figure(results, way, size)) for size in sizes]
         known = [(size, figure) for size, figure in points if figure is not None]
         for axes, values in (
             (cpu, [figure.cpu for _, figure in known]),
@@ -67,11 +67,6 @@ def draw(results: Results, sizes: Sequence[int], path: Path) -> None:
     handles, labels = cpu.get_legend_handles_labels()
     drawing.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     drawing.savefig(path)
-
-
-def _figure(results: Results, way: str, size: int) -> Figure | None:
-    whole = figure_of(results, Case(way=way, size=size))
-    return whole or figure_of(results, Case(way=way, size=size, is_share=True))
 
 
 def _finish(axes: Axes, title: str, sizes: Sequence[int]) -> None:

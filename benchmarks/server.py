@@ -24,7 +24,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from benchmarks.content import Content, make_content
-from benchmarks.pages import Bucket, Query, QueryError, list_objects
+from benchmarks.pages import Bucket, list_objects
+from benchmarks.query import Query, QueryError
 
 __all__ = ["Service", "bucket_name", "serve"]
 

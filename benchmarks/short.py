@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from benchmarks.cases import Case, Options
 from benchmarks.children import BenchmarkError
-from benchmarks.plan import Case, Options, staged, turned
+from benchmarks.plan import turned
+from benchmarks.stage import staged
 
 __all__ = ["LEAST_RATIO", "compare"]
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.cases import Case, Results
 from benchmarks.content import SHARE
-from benchmarks.plan import Case, Results
 from benchmarks.ways import LANES
 
-__all__ = ["Figure", "Target", "figure_of", "targets"]
+__all__ = ["Figure", "Target", "best_figure", "figure_of", "targets"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,15 +81,22 @@ def figure_of(results: Results, case: Case) -> Figure | None:
     )
 
 
+def best_figure(results: Results, way: str, size: int) -> Figure | None:
+    """The figure of the whole bucket; else that of a share; else None."""
+    whole = figure_of(results, Case(way=way, size=size))
+    return whole or figure_of(results, Case(way=way, size=size, is_share=True))
+
+
 def targets(results: Results, size: int) -> Iterator[Target]:
     """The targets, with what was reached at this size."""
 
-    def figure(way: str, *, is_far: bool = False) -> Figure | None:
-        return figure_of(results, Case(way=way, size=size, is_far=is_far))
+    def figure(way: str) -> Figure | None:
+        return best_figure(results, way, size)
 
     steady, first = figure("steady"), figure("first")
     paginator, floor, obstore = figure("paginator"), figure("floor"), figure("obstore_list")
-    one_lane, lanes = figure("steady", is_far=True), figure(LANES.name, is_far=True)
+    one_lane = figure_of(results, Case(way="steady", size=size, is_far=True))
+    lanes = figure_of(results, Case(way=LANES.name, size=size, is_far=True))
     yield _at_least(
         "Steady state: CPU of the boto3 paginator, over ours", 40, _cpu(paginator), _cpu(steady)
     )

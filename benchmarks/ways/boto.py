@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 
 from benchmarks.digest import Digest
 from benchmarks.measuring import Clock, Found, Task, Work
+from benchmarks.ways import ACCESS_KEY, REGION, SECRET_KEY
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["ACCESS_KEY", "REGION", "SECRET_KEY", "boto_client", "paginator"]
-
-ACCESS_KEY: Final = "benchmark"
-SECRET_KEY: Final = "benchmark"  # noqa: S105 - the server takes any
-REGION: Final = "us-east-1"
+__all__ = ["boto_client", "paginator"]
 
 # boto3 reads its data files for the first client: before the workers fork, so that each fork need
 # not. It opens no connection.

@@ -8,7 +8,7 @@ import s3fs
 
 from benchmarks.digest import digest_of
 from benchmarks.measuring import Clock, Found, Task, Work
-from benchmarks.ways.boto import ACCESS_KEY, REGION, SECRET_KEY
+from benchmarks.ways import ACCESS_KEY, REGION, SECRET_KEY
 
 __all__ = ["s3fs_find"]
 

@@ -10,7 +10,7 @@ from obstore.store import S3Store
 
 from benchmarks.digest import Digest
 from benchmarks.measuring import Clock, Found, Task, Work
-from benchmarks.ways.boto import ACCESS_KEY, REGION, SECRET_KEY
+from benchmarks.ways import ACCESS_KEY, REGION, SECRET_KEY
 
 __all__ = ["obstore_list"]
 

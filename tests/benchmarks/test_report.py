@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.plan import Case, Options, Results
+from benchmarks.cases import Case, Options, Results
 from benchmarks.report import write_report
 from benchmarks.targets import figure_of, targets
 from benchmarks.ways import WAYS
