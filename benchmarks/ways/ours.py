@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,10 @@ from dagster_s3inc.s3.scanning import scan_location
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["adopt", "count_fast_pages", "first", "steady"]
+__all__ = ["HAS_LANES", "adopt", "count_fast_pages", "first", "steady"]
+
+HAS_LANES: Final = "lanes" in inspect.signature(scan_location).parameters
+"""Whether this version sends requests side by side."""
 
 # For a first scan that hands over all that there is.
 _ALL: Final = ScanLimits(policy=BatchPolicy(max_files=1000), max_batches=1_000_000)
@@ -87,6 +91,7 @@ def _scan(
         checkpoint,
         objects=ObjectFilter(),
         limits=limits,
+        **({"lanes": task.lanes} if HAS_LANES else {}),
     )
 
 
