@@ -85,13 +85,14 @@ def _scan(
     *,
     limits: ScanLimits,
 ) -> ScanResult:
+    more: dict[str, Any] = {"lanes": task.lanes} if HAS_LANES else {}
     return scan_location(
         client,
         S3Location(task.bucket, task.prefix),
         checkpoint,
         objects=ObjectFilter(),
         limits=limits,
-        **({"lanes": task.lanes} if HAS_LANES else {}),
+        **more,
     )
 
 
