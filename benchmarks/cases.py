@@ -33,7 +33,7 @@ class Options:
     lanes: int = 32
     latency: float = 0.08
     full: bool = False
-    seconds: float = 165.0
+    seconds: float = 174.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,7 @@ def write_report(results: Results, options: Options, folder: Path) -> Path:
 def _lines(results: Results, options: Options) -> Iterable[str]:
     largest = options.sizes[-1]
     yield "# What listing costs\n"
-    time = f"in {results.seconds:.0f} s and {results.rounds} rounds"
+    time = f"in {results.seconds:.0f} s with {results.rounds} round(s)"
     yield f"Written by `python -m benchmarks` {time}. {_place()}\n"
     yield "![CPU seconds and memory against the number of objects](cost.png)\n"
     yield f"## Targets, at {largest:,} objects\n"
