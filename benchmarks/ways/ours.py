@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -19,15 +18,12 @@ from dagster_s3inc.core.objects import Position
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.s3.entries import _TAKEN
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.scanning import scan_location
+from dagster_s3inc.s3.scanning import Scanner
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["HAS_LANES", "adopt", "count_fast_pages", "first", "steady"]
-
-HAS_LANES: Final = "lanes" in inspect.signature(scan_location).parameters
-"""Whether this version sends requests side by side."""
+__all__ = ["adopt", "count_fast_pages", "first", "steady"]
 
 # For a first scan that hands over all that there is.
 _ALL: Final = ScanLimits(policy=BatchPolicy(max_files=1000), max_batches=1_000_000)
@@ -85,15 +81,15 @@ def _scan(
     *,
     limits: ScanLimits,
 ) -> ScanResult:
-    more: dict[str, Any] = {"lanes": task.lanes} if HAS_LANES else {}
-    return scan_location(
+    objects, place = ObjectFilter(), S3Location(task.bucket, task.prefix)
+    look = Scanner(time_budget=None, lanes=task.lanes).scan(
         client,
-        S3Location(task.bucket, task.prefix),
+        place,
         checkpoint,
-        objects=ObjectFilter(),
+        selection=objects.selection(place.key, bucket=place.bucket),
         limits=limits,
-        **more,
     )
+    return look.result
 
 
 def _found(result: ScanResult, *, fast_pages: int) -> Found:
