@@ -22,8 +22,8 @@ def make_client() -> S3Client:
 
     Credentials, region, endpoint and the number of tries are taken as boto3 always takes them
     (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, `AWS_ENDPOINT_URL_S3`, `AWS_MAX_ATTEMPTS` …). Retries are
-    adaptive, which slows down when the server asks for it, unless `AWS_RETRY_MODE` says otherwise. It keeps
-    a connection for each lane of a listing.
+    adaptive, which slows down when the server asks for it, unless `AWS_RETRY_MODE` says otherwise.
+    There is a connection for each lane of a listing.
 
     Raises:
         S3RequestError: The environment's settings make no client.

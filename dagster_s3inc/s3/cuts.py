@@ -48,6 +48,7 @@ def cut_beyond(
         end: The end; None means that there is none.
         coarsest: So many characters at least are kept: more than all keys have in common.
         tried: A cut of so many characters led to `first`, so that coarser ones are worth a try.
+        fine: Whether a group of hardly more than a page is worth a cut.
 
     Returns:
         A key greater than `last` and smaller than `end`; None if none is worth it.

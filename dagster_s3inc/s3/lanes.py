@@ -8,19 +8,23 @@ near: there they only get into each other's way.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Final
 
 from dagster_s3inc.core.page import Page
-from dagster_s3inc.s3.ranges import Range, Ranges
+from dagster_s3inc.s3.range import Range
+from dagster_s3inc.s3.ranges import Ranges
 from dagster_s3inc.s3.source import Answer, Source
 
 __all__ = ["MAX_LANES", "Pace", "read_in_lanes", "read_in_turn"]
 
 MAX_LANES: Final = 32
 """With 80 ms to the server, twice as many are hardly faster: the interpreter is then busy."""
+
+# Twice as many as would do if each request took its time, since some take longer.
+_LANES_FOR_RATIO = 2
 
 # Below, the threads cost about as much as they save.
 _WORTH_LANES = 3
@@ -52,10 +56,10 @@ class Pace:
             return 1
         work = (time.thread_time() - self._began + self._elsewhere) / self.pages
         ratio = self._seconds / max(work, 1e-6)
-        return min(MAX_LANES, round(ratio)) if ratio >= _WORTH_LANES else 1
+        return min(MAX_LANES, round(_LANES_FOR_RATIO * ratio)) if ratio >= _WORTH_LANES else 1
 
 
-def read_in_turn(source: Source, ranges: Ranges, pace: Pace) -> Iterator[Page]:
+def read_in_turn(source: Source, ranges: Ranges, pace: Pace) -> Generator[Page, None, None]:
     """Reads on to the end, each page when it is wanted."""
     while True:
         while (page := ranges.pop()) is not None:
@@ -74,7 +78,7 @@ def read_in_lanes(
     pace: Pace,
     lanes: int,
     cut: Callable[[ThreadPoolExecutor], None],
-) -> Iterator[Page]:
+) -> Generator[Page, None, None]:
     """Reads on to the end, in threads that fetch ahead.
 
     They end when the pages have been read, when a request fails, and when the iterator is closed,
@@ -98,25 +102,27 @@ def read_in_lanes(
         return range_, _fetch(source, range_)
 
     def take_in(future: Future[tuple[Range, Answer]]) -> None:
+        nonlocal under_way
+        under_way -= 1
         range_, answer = future.result()
         pace.add(answer, elsewhere=True)
         ranges.put(range_, answer)
 
     try:
         cut(threads)
-        while not ranges.is_over:
+        while True:
             while under_way < lanes and (range_ := ranges.take()) is not None:
                 threads.submit(fetch, range_).add_done_callback(done.put)
                 under_way += 1
             page = ranges.pop()
             if page is not None:
                 yield page
-            # Waits only where there is nothing to read.
-            while under_way and (page is None or not done.empty()):
+            elif ranges.is_over:
+                return
+            else:
                 take_in(done.get())
-                under_way -= 1
-                if page is None:
-                    break
+            while not done.empty():
+                take_in(done.get())
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dagster_s3inc.core.page import Page
 from dagster_s3inc.errors import ListingError
@@ -84,9 +85,10 @@ class Listing:
     def _read(self) -> Generator[Page, None, None]:
         pace = Pace()
         try:
-            for page in self._pages(pace):
-                self._marks.add(page)
-                yield page
+            with closing(self._pages(pace)) as pages:
+                for page in pages:
+                    self._marks.add(page)
+                    yield page
         finally:
             self._remember(pace)
 
@@ -94,9 +96,7 @@ class Listing:
         read = 0
         for page in read_in_turn(self._source, self._ranges, pace):
             read += 1
-            if page.ends is not None:
-                self._last = page.ends[1]
-            yield page
+            yield self._passed(page)
             self._lanes = self._worth(pace, read)
             if self._lanes > 1:
                 break
@@ -106,10 +106,13 @@ class Listing:
         def cut(threads: ThreadPoolExecutor) -> None:
             self._cut(threads, read)
 
-        for page in read_in_lanes(self._source, self._ranges, pace, self._lanes, cut):
-            if page.ends is not None:
-                self._last = page.ends[1]
-            yield page
+        with closing(read_in_lanes(self._source, self._ranges, pace, self._lanes, cut)) as pages:
+            yield from map(self._passed, pages)
+
+    def _passed(self, page: Page) -> Page:
+        if page.ends is not None:
+            self._last = page.ends[1]
+        return page
 
     def _worth(self, pace: Pace, read: int) -> int:
         """How many lanes are to read on."""
@@ -135,7 +138,7 @@ class Listing:
             pages=read,
             mapped=threads.map,
         )
-        self._ranges.cut(cuts, pages=PAGES)
+        self._ranges.cut(cuts, pages=PAGES, guessed=True)
 
     def _marks_ahead(self) -> tuple[str, ...]:
         marks = self._known.marks
@@ -186,6 +189,7 @@ def open_listing(
         S3RequestError: The listing could not be had; the kind and the message say why.
     """
     source = Source(client, location, page_size=page_size)
+    config: Any = client.meta.config
     first = source.ask(after=after)
     if after is not None and first.page.ends is not None and first.page.ends[0] <= after:
         raise ListingError(
@@ -196,7 +200,7 @@ def open_listing(
         source,
         first,
         after=after,
-        lanes=min(lanes, client.meta.config.max_pool_connections),
+        lanes=min(lanes, config.max_pool_connections),
         memory=memory or ListingMemory(),
     )
 

@@ -18,19 +18,23 @@ A class of values and decisions: no threads, no requests, no clock.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 from dagster_s3inc.core.page import Page
 from dagster_s3inc.s3.cuts import cut_beyond
+from dagster_s3inc.s3.range import Range
 from dagster_s3inc.s3.source import Answer
 
-__all__ = ["Range", "Ranges"]
+__all__ = ["Ranges"]
 
-# Pages that wait to be read, or are on the way, at most. Each takes about 0.4 MB.
-_AHEAD = 256
+# Pages that wait to be read, or are on the way, at most. Each takes about 0.4 MB. Ranges of
+# unknown length need more: what lies far ahead waits for long.
+_AHEAD = 160
+_AHEAD_GUESSED = 256
+
+# With less room left than this, only so many ranges are fetched.
+_LITTLE_ROOM = 32
 _NEAR = 8
 
 # Each guessed cut costs about half a request more than one lane. So many may be made at once, and
@@ -40,43 +44,6 @@ _PAGES_FOR_A_CUT = 6
 
 # A range that did not fit has been fetched for nothing.
 _MISFITS = 8
-
-
-@dataclass(slots=True, eq=False)
-class Range:
-    """The keys behind `start` up to `end` itself.
-
-    Attributes:
-        start: None means from the beginning.
-        end: None means to the end of the listing.
-        patience: So many pages are expected; with more, the range is worth a cut.
-        tried: See `cut_beyond`.
-        token: What to go on by; None as long as nothing has come.
-        ends: The first and the last key of the last page.
-        first: The first key that came, be it behind the end.
-        answers: What has come and has not been read.
-        busy: A page is on the way.
-        more: The server has not said that the listing ends here.
-        dropped: It does not belong to the listing any more.
-    """
-
-    start: str | None
-    end: str | None
-    patience: int = 1
-    tried: int | None = None
-    token: str | None = None
-    ends: tuple[str, str] | None = None
-    first: str | None = None
-    answers: deque[Answer] = field(default_factory=deque)
-    busy: bool = False
-    more: bool = True
-    dropped: bool = False
-
-    @property
-    def over(self) -> bool:
-        """There is no page to fetch any more."""
-        passed = self.ends is not None and self.end is not None and self.ends[1] >= self.end
-        return passed or not self.more
 
 
 class Ranges:
@@ -90,6 +57,7 @@ class Ranges:
     def __init__(self, after: str | None, prefix: str) -> None:
         self._ranges = [Range(after, None)]
         self._coarsest = len(prefix) + 1
+        self._window = _AHEAD
         self._ahead = 0
         self._fetched = 0
         self._guessed = 0
@@ -103,7 +71,7 @@ class Ranges:
         """All has been read."""
         return not self._ranges
 
-    def cut(self, keys: Iterable[str], *, pages: int) -> None:
+    def cut(self, keys: Iterable[str], *, pages: int, guessed: bool = False) -> None:
         """Cuts at these keys, and from now on also where the ranges turn out to be long.
 
         To be called while there is only one range.
@@ -111,10 +79,12 @@ class Ranges:
         Args:
             keys: In order; those that have been passed are not heeded.
             pages: How many pages are expected from one key to the next.
+            guessed: Whether that is more of a hope.
         """
         if not self.in_key_order or not self._ranges:
             return
         self._may_guess = True
+        self._window = _AHEAD_GUESSED if guessed else _AHEAD
         [whole] = self._ranges
         at = whole.ends[1] if whole.ends else whole.start
         cuts = [key for key in keys if at is None or key > at]
@@ -131,13 +101,17 @@ class Ranges:
 
         The earliest come first, so that little has to wait for its turn.
         """
-        room, is_first = self._room(), True
+        # With little room left, only the earliest: what is far ahead waits longest to be read.
+        room = self._window - self._ahead
+        if self._has_little_room:
+            room = min(room, _NEAR)
         for at, each in enumerate(self._ranges):
             if each.over:
                 continue
-            if room <= 0 and not is_first:
+            # The first two always, since reading may wait for both.
+            if room <= 0 and at > 1:
                 return None
-            room, is_first = room - 1, False
+            room -= 1
             chosen = each if not each.busy else self._guess(at, each)
             if chosen is not None:
                 chosen.busy = True
@@ -147,25 +121,15 @@ class Ranges:
 
     def put(self, range_: Range, answer: Answer) -> None:
         """Takes the page that was fetched for a range."""
-        range_.busy = False
         self._fetched += 1
-        ends = answer.page.ends
-        if ends is not None:
-            before = range_.ends[1] if range_.ends else range_.start
-            if not answer.page.is_in_key_order or (before is not None and ends[0] <= before):
-                self.in_key_order = False
-                self._go_on_alone()
-            if range_.first is None:
-                range_.first = ends[0]
-            range_.ends = ends
         if range_.dropped:
             self._ahead -= 1
             return
-        range_.token, range_.more = answer.token, answer.token is not None
-        range_.answers.append(answer)
-        range_.patience -= 1
-        if range_.over and range_.more and self._is_small(range_):
-            self._coarsen(range_)
+        if not range_.add(answer):
+            self.in_key_order = False
+            self._go_on_alone()
+        elif range_.ends is not None and range_.over and range_.more:
+            self._coarsen(range_, range_.ends[1])
 
     def pop(self) -> Page | None:
         """The next page that can be read; None if it has not come."""
@@ -194,31 +158,22 @@ class Ranges:
                 return page.up_to(head.end)
         return None
 
-    def _room(self) -> int:
-        """So many ranges may be fetched, of those that are not over.
+    @property
+    def _has_little_room(self) -> bool:
+        return self._window - self._ahead < _LITTLE_ROOM
 
-        With little room left, only the earliest: what is far ahead waits longest to be read.
+    def _coarsen(self, range_: Range, last: str) -> None:
+        """Joins ranges that have not begun, as many as this one's page reaches over.
+
+        Ranges that small take a request each for what few would show.
         """
-        left = _AHEAD - self._ahead
-        return left if left > _NEAR * 4 else min(left, _NEAR)
-
-    def _is_small(self, range_: Range) -> bool:
-        """Whether its page reaches behind the next range as well."""
-        following = self._ranges[self._ranges.index(range_) + 1]
-        return (
-            following.end is not None
-            and range_.ends is not None
-            and (range_.ends[1] > following.end)
-        )
-
-    def _coarsen(self, range_: Range) -> None:
-        """Joins two ranges that have not begun, since such ranges turn out to be very small."""
-        at = self._ranges.index(range_) + 1
-        for one, next_ in pairwise(self._ranges[at:]):
-            if not (one.busy or one.ends or next_.busy or next_.ends):
-                one.end = next_.end
-                self._drop([next_])
-                return
+        following = self._ranges[self._ranges.index(range_) + 1 :]
+        reached = sum(each.end is not None and each.end < last for each in following)
+        # Ranges begin in order, so these lie side by side.
+        fresh = [each for each in following if not each.has_begun][: reached + 1]
+        if len(fresh) > 1:
+            fresh[0].end = fresh[-1].end
+            self._drop(fresh[1:])
 
     def _guess(self, at: int, range_: Range) -> Range | None:
         """A new range, of the later part of a long one."""
@@ -233,7 +188,7 @@ class Ranges:
             range_.end,
             coarsest=self._coarsest,
             tried=range_.tried,
-            fine=self._ahead > _AHEAD - _NEAR * 4,
+            fine=self._has_little_room,
         )
         # Once for each page.
         range_.patience = 1
