@@ -47,6 +47,11 @@ class Range:
         return passed or not self.more
 
     @property
+    def has_come(self) -> bool:
+        """Its first key is known, or that it has none."""
+        return self.first is not None or not self.more
+
+    @property
     def has_begun(self) -> bool:
         """A page has come or is on the way."""
         return self.busy or self.ends is not None or not self.more

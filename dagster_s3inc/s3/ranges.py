@@ -136,18 +136,20 @@ class Ranges:
         while self._ranges:
             head = self._ranges[0]
             if not head.answers:
-                return None
+                # It may have ended on its last key. Then the next one must prove to begin behind.
+                if not head.over or not self._ranges[1].has_come:
+                    return None
+                self._drop([head])
+                continue
             page, token = head.answers[0][:2]
             ends = page.ends
             if ends is None or head.end is None or ends[1] <= head.end:
                 self._shift(head)
                 if token is None:
                     self._drop(self._ranges[:])
-                elif ends is not None and ends[1] == head.end:
-                    self._drop([head])
                 return page
             following = self._ranges[1]
-            if following.first is None and not following.over:
+            if not following.has_come:
                 return None
             if _first_beyond(page, head.end) != following.first:
                 self._join(head, following)

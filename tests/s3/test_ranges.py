@@ -146,7 +146,7 @@ def test_small_ranges_are_joined() -> None:
     server, ranges = KeyServer(keys, page_size=20), Ranges(None, "")
     ranges.cut(keys, pages=4, guessed=True)
     assert [key for some in pages_of(server, ranges, some_chance()) for key in some] == keys
-    assert 100 <= server.requests <= 300
+    assert 100 <= server.requests <= 400
 
 
 @given(st.integers(0, 3), CHANCES)
