@@ -9,7 +9,7 @@ import boto3
 from botocore.config import Config
 
 from dagster_s3inc.s3.failures import translated_failures
-from dagster_s3inc.s3.lanes import MAX_LANES
+from dagster_s3inc.s3.lanes import LANES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -30,6 +30,6 @@ def make_client() -> S3Client:
     """
     # An unknown mode is refused by botocore, which names those that exist.
     retries: Any = {"mode": os.environ.get("AWS_RETRY_MODE") or "adaptive"}
-    config = Config(retries=retries, max_pool_connections=MAX_LANES)
+    config = Config(retries=retries, max_pool_connections=LANES)
     with translated_failures("make an S3 client from the environment"):
         return boto3.client("s3", config=config)

@@ -18,9 +18,9 @@ from dagster_s3inc.s3.range import Range
 from dagster_s3inc.s3.ranges import Ranges
 from dagster_s3inc.s3.source import Answer, Source
 
-__all__ = ["MAX_LANES", "Pace", "read_in_lanes", "read_in_turn"]
+__all__ = ["LANES", "Pace", "read_in_lanes", "read_in_turn"]
 
-MAX_LANES: Final = 32
+LANES: Final = 32
 """With 80 ms to the server, twice as many are hardly faster: the interpreter is then busy."""
 
 # Twice as many as would do if each request took its time, since some take longer.
@@ -56,7 +56,7 @@ class Pace:
             return 1
         work = (time.thread_time() - self._began + self._elsewhere) / self.pages
         ratio = self._seconds / max(work, 1e-6)
-        return min(MAX_LANES, round(_LANES_FOR_RATIO * ratio)) if ratio >= _WORTH_LANES else 1
+        return min(LANES, round(_LANES_FOR_RATIO * ratio)) if ratio >= _WORTH_LANES else 1
 
 
 def read_in_turn(source: Source, ranges: Ranges, pace: Pace) -> Generator[Page, None, None]:

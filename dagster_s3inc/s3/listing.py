@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dagster_s3inc.core.page import Page
 from dagster_s3inc.errors import ListingError
 from dagster_s3inc.s3.discovery import PAGES, discovered_cuts
-from dagster_s3inc.s3.lanes import MAX_LANES, Pace, read_in_lanes, read_in_turn
+from dagster_s3inc.s3.lanes import LANES, Pace, read_in_lanes, read_in_turn
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.memory import ListingMemory, Marks
 from dagster_s3inc.s3.ranges import Ranges
@@ -22,7 +22,7 @@ from dagster_s3inc.s3.source import Answer, Source
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["Listing", "ListingMemory", "open_listing"]
+__all__ = ["LANES", "Listing", "ListingMemory", "open_listing"]
 
 # Listings of fewer pages are not worth a thread, nor one request more than they have pages.
 _FEW_PAGES: Final = 8
@@ -166,7 +166,7 @@ def open_listing(
     location: S3Location,
     *,
     after: str | None = None,
-    lanes: int = MAX_LANES,
+    lanes: int = LANES,
     memory: ListingMemory | None = None,
     page_size: int | None = None,
 ) -> Listing:

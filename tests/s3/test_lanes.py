@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from dagster_s3inc.errors import CredentialsError
 from dagster_s3inc.s3.client import make_client
-from dagster_s3inc.s3.lanes import MAX_LANES, Pace
+from dagster_s3inc.s3.lanes import LANES, Pace
 from dagster_s3inc.s3.listing import Listing, ListingMemory, open_listing
 from dagster_s3inc.s3.location import S3Location
 from tests import faults
@@ -149,7 +149,7 @@ def test_our_client_keeps_a_connection_for_each_lane(monkeypatch: pytest.MonkeyP
     """A client made from the environment does not bound the lanes."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     config: Any = make_client().meta.config
-    assert config.max_pool_connections == MAX_LANES
+    assert config.max_pool_connections == LANES
 
 
 @pytest.mark.parametrize("read", [1, 2, 20])
