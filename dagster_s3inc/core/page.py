@@ -73,6 +73,11 @@ class Page(Protocol):
     def up_to(self, key: str) -> Page:
         """The page without the entries whose key is greater."""
 
+    def __len__(self) -> int: ...
+
+    def key_at(self, index: int) -> str:
+        """The key of one entry, counted from 0."""
+
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]
     ) -> PageView:
@@ -100,6 +105,13 @@ class ObjectsPage:
     def up_to(self, key: str) -> ObjectsPage:
         """The page without the entries whose key is greater."""
         return ObjectsPage(each for each in self._objects if each.key <= key)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def key_at(self, index: int) -> str:
+        """The key of one entry, counted from 0."""
+        return self._objects[index].key
 
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]

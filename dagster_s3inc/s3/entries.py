@@ -75,12 +75,15 @@ _FORMS: Final = (
 )
 
 _active = threading.local()
+_registering = threading.Lock()
 
 
 @contextmanager
 def entries_taken_out(client: S3Client) -> Iterator[None]:
     """Lets this thread's ListObjectsV2 requests leave their entries to `page_of`."""
-    client.meta.events.register(_EVENT, _take_entries, unique_id=_ID)
+    # Without effect but for the first time; botocore's register is not made for threads.
+    with _registering:
+        client.meta.events.register(_EVENT, _take_entries, unique_id=_ID)
     _active.now = True
     try:
         yield

@@ -67,6 +67,13 @@ class RawPage:
             return ObjectsPage(())
         return RawPage(RawEntries(rows, self._at), url_encoded=self._url_encoded)
 
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def key_at(self, index: int) -> str:
+        """The key of one entry, counted from 0."""
+        return self._key(self._rows[index])
+
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]
     ) -> PageView:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote_plus
 from xml.sax.saxutils import escape
@@ -139,6 +140,19 @@ def test_other_users_of_the_client_notice_nothing() -> None:
     with entries_taken_out(client):
         assert "Contents" not in client.list_objects_v2(Bucket="bucket")
     assert len(client.list_objects_v2(Bucket="bucket")["Contents"]) == 1
+
+
+def test_threads_may_share_a_client() -> None:
+    """Requests sent side by side all leave their entries, however they begin."""
+    usual = entry([("Key", "a"), ("LastModified", TIME), ("ETag", "e"), ("Size", "1")])
+    client = client_answering(*[page(usual)] * 64)
+
+    def is_fast(_: int) -> bool:
+        with entries_taken_out(client):
+            return "Contents" not in client.list_objects_v2(Bucket="bucket")
+
+    with ThreadPoolExecutor(16) as threads:
+        assert all(threads.map(is_fast, range(64)))
 
 
 def test_client_without_the_event_works() -> None:
