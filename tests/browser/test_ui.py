@@ -28,6 +28,7 @@ def test_sensor_ticks(ui: str, page: Page) -> None:
     """The sensor's page shows that it runs, what its ticks requested, and its cursor."""
     open_page(page, f"{ui}/locations/example_project/sensors/landed_orders")
     expect(page.get_by_text("3 runs requested").first).to_be_visible()
+    expect(page.get_by_text("View logs").first).to_be_visible()
     expect(page.get_by_text(re.compile(r'"version":1,"generation":1')).first).to_be_visible()
     picture(page, "sensor")
 
