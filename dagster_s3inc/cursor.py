@@ -10,7 +10,7 @@ from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.instance import ResetMarker, SensorAddress, instance_of, newest_reset
 
-__all__ = ["Start", "make_run_key", "next_generation", "start_of_tick"]
+__all__ = ["Start", "make_run_key", "next_generation", "start_from", "start_of_tick"]
 
 
 class Start(NamedTuple):
@@ -32,10 +32,7 @@ def make_run_key(generation: int, batch_id: str, job_name: str | None = None) ->
 
 
 def start_of_tick(context: dg.SensorEvaluationContext, sensor_name: str) -> Start:
-    """Reads the cursor, and honours a reset. Has no side effects.
-
-    A new generation starts if a reset is newer than the newest that the cursor knows of, or if
-    the cursor was cleared by hand although a run has been requested.
+    """Reads the cursor of an evaluation, and honours a reset. Has no side effects.
 
     Raises:
         CheckpointFormatError: The cursor cannot be read.
@@ -43,12 +40,24 @@ def start_of_tick(context: dg.SensorEvaluationContext, sensor_name: str) -> Star
     instance = instance_of(context)
     address = SensorAddress.of_evaluation(context, sensor_name)
     marker = None if instance is None else newest_reset(instance, address)
-    if context.cursor:
-        checkpoint = decode_checkpoint(context.cursor)
+    return start_from(context.cursor, context.last_run_key, marker)
+
+
+def start_from(cursor: str | None, last_run_key: str | None, marker: ResetMarker | None) -> Start:
+    """Tells where a tick starts that finds these. A pure function.
+
+    A new generation starts if a reset is newer than the newest that the cursor knows of, or if
+    the cursor was cleared by hand although a run has been requested.
+
+    Raises:
+        CheckpointFormatError: The cursor cannot be read.
+    """
+    if cursor:
+        checkpoint = decode_checkpoint(cursor)
         if marker is None or marker.at <= (checkpoint.reset_seen or ""):
             return Start(checkpoint)
         return Start(_after(checkpoint, marker))
-    last = _generation_of(context.last_run_key)
+    last = _generation_of(last_run_key)
     if last is None and marker is None:
         return Start(Checkpoint(), is_first=True)
     return Start(_after(Checkpoint(generation=last or 1), marker))

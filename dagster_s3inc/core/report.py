@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 from dagster_s3inc.core.objects import format_time
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.sketch import Estimate
+from dagster_s3inc.core.words import count, format_bytes, readable
 
-__all__ = ["LIST_DOLLARS", "ScanReport", "describe_cost", "describe_scan", "format_bytes"]
+__all__ = ["LIST_DOLLARS", "ScanReport", "describe_cost", "describe_scan"]
 
 LIST_DOLLARS: Final = 0.005 / 1000
 """What AWS takes for a LIST request of S3 Standard in us-east-1; it differs between regions."""
@@ -40,13 +41,13 @@ def describe_scan(result: ScanResult, *, source: str, seconds: float) -> ScanRep
     seen = result.statistics
     if seen.files:
         found = (
-            f"{_count(seen.files, 'file')} ({format_bytes(seen.bytes)}) in "
-            f"{_count(len(result.batches), 'batch', 'batches')}"
+            f"{count(seen.files, 'file')} ({format_bytes(seen.bytes)}) in "
+            f"{count(len(result.batches), 'batch', 'batches')}"
         )
     else:
         found = "Nothing new"
     looked = (
-        f"looked at {_count(seen.objects_listed, 'object')} ({format_bytes(seen.bytes_listed)})"
+        f"looked at {count(seen.objects_listed, 'object')} ({format_bytes(seen.bytes_listed)})"
         if seen.newest or not seen.files
         else "found by an earlier look"
     )
@@ -57,26 +58,26 @@ def describe_scan(result: ScanResult, *, source: str, seconds: float) -> ScanRep
     if seen.unfinished is not None:
         parts.append(
             f"there is more: this pass began at {format_time(seen.unfinished.began)}, has looked "
-            f"at {_count(seen.unfinished.objects, 'object')}, and goes on in the next tick after "
-            f"{_readable(seen.unfinished.after)}"
+            f"at {count(seen.unfinished.objects, 'object')}, and goes on in the next tick after "
+            f"{readable(seen.unfinished.after)}"
         )
     if seen.newest is not None:
         newest = format_time(seen.newest.last_modified)
-        parts.append(f"the newest is {_readable(seen.newest.key)} of {newest}")
+        parts.append(f"the newest is {readable(seen.newest.key)} of {newest}")
     if seen.files_late:
-        parts.append(f"{_count(seen.files_late, 'file')} had appeared late")
+        parts.append(f"{count(seen.files_late, 'file')} had appeared late")
     if seen.revealed:
         parts.append(
-            f"{_count(seen.revealed, 'older file')} appeared since the last tick, to be handed "
+            f"{count(seen.revealed, 'older file')} appeared since the last tick, to be handed "
             f"over by the next"
         )
     if seen.gone:
-        parts.append(f"{_count(seen.gone, 'file')} handed over before, now deleted or overwritten")
+        parts.append(f"{count(seen.gone, 'file')} handed over before, now deleted or overwritten")
     if seen.left_out:
         parts.append(f"the filter leaves out {seen.left_out:,} of the recent ones")
     if seen.oldest_waiting is not None:
         parts.append(
-            f"{_count(seen.files_waiting, 'more file')} ({format_bytes(seen.bytes_waiting)}) "
+            f"{count(seen.files_waiting, 'more file')} ({format_bytes(seen.bytes_waiting)}) "
             f"{'waits' if seen.files_waiting == 1 else 'wait'} for the next ticks, the oldest of "
             f"{format_time(seen.oldest_waiting)}"
         )
@@ -120,24 +121,6 @@ def describe_cost(requests: int, interval_seconds: int) -> str:
         return "No LIST request was needed: these files were found by an earlier tick."
     month = requests * _MONTH_SECONDS / interval_seconds * LIST_DOLLARS
     return (
-        f"{_count(requests, 'LIST request')}. At one such tick in {interval_seconds} s, and at "
+        f"{count(requests, 'LIST request')}. At one such tick in {interval_seconds} s, and at "
         f"${LIST_DOLLARS * 1000} for 1,000 requests, that is ${month:,.2f} a month."
     )
-
-
-def _readable(key: str) -> str:
-    return key if key.isprintable() else repr(key)
-
-
-def format_bytes(size: int) -> str:
-    """A size in the largest binary unit of which there is at least one, as in `1.5 MiB`."""
-    amount = float(size)
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if round(amount, 1) < 1024:
-            return _count(size, "byte") if unit == "bytes" else f"{amount:,.1f} {unit}"
-        amount /= 1024
-    return f"{amount:,.1f} PiB"
-
-
-def _count(number: int, noun: str, nouns: str | None = None) -> str:
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"

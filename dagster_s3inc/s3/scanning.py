@@ -23,7 +23,9 @@ from dagster_s3inc.s3.location import S3Location
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["TIME_BUDGET", "Look", "Scanner", "without"]
+__all__ = ["TIME_BUDGET", "Look", "OnPage", "Scanner", "without"]
+
+OnPage = Callable[[int, int], None]
 
 TIME_BUDGET: Final = timedelta(seconds=15)
 """Dagster gives a sensor 60 s, and by default all sensors share one thread."""
@@ -77,6 +79,7 @@ class Scanner:
         selection: Selection,
         limits: ScanLimits,
         adopt: bool = False,
+        on_page: OnPage | None = None,
     ) -> Look:
         """Finds what is new in a place.
 
@@ -87,6 +90,8 @@ class Scanner:
             selection: What counts of it.
             limits: What may be handed over.
             adopt: See `core.scan.scan`.
+            on_page: Is told of each page how many objects it lists, and how many requests have
+                been sent so far.
 
         Raises:
             S3RequestError: The listing could not be had.
@@ -107,7 +112,7 @@ class Scanner:
             memory=self._memory,
         )
         until = None if self._budget is None else began + self._budget.total_seconds()
-        with closing(_within(listing, until)) as pages:
+        with closing(_within(listing, until, on_page)) as pages:
             result = scan(
                 checkpoint,
                 pages,
@@ -133,7 +138,9 @@ class Scanner:
                 self._kept = _Kept(result.backlog, selection.digest, until)
 
 
-def _within(listing: Listing, until: float | None) -> Generator[Page | Rest, None, None]:
+def _within(
+    listing: Listing, until: float | None, on_page: OnPage | None
+) -> Generator[Page | Rest, None, None]:
     """The pages that come in time, at least one; and a `Rest` if there are more."""
     with closing(listing.pages) as pages:
         last: str | None = None
@@ -142,6 +149,8 @@ def _within(listing: Listing, until: float | None) -> Generator[Page | Rest, Non
             if last is not None and late and listing.may_be_cut:
                 yield Rest(last)
                 return
+            if on_page is not None:
+                on_page(len(page), listing.requests)
             yield page
             last = page.ends[1] if page.ends else last
 
