@@ -1,11 +1,12 @@
 """What we read from, and write to, a Dagster instance beyond its public interface.
 
-Everything private of Dagster that this package relies on is named in this module. Checked on
-Dagster 1.13.27.
+Everything private of Dagster that this package relies on is named in this module and in
+`stored_sensors`. Checked on Dagster 1.13.27.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Final, NamedTuple
 
@@ -30,6 +31,8 @@ __all__ = [
     "SensorState",
     "instance_of",
     "newest_reset",
+    "sensor_data",
+    "sensor_states",
     "sensors_beside",
     "write_marker",
 ]
@@ -173,12 +176,12 @@ class SensorState:
     @property
     def cursor(self) -> str | None:
         """The cursor as it is stored now; None for a sensor that never ran."""
-        return self._data(self._find()).cursor
+        return sensor_data(self._find()).cursor
 
     @property
     def last_run_key(self) -> str | None:
         """The run key of the last run that the sensor requested."""
-        return self._data(self._find()).last_run_key
+        return sensor_data(self._find()).last_run_key
 
     def is_ticking(self) -> bool:
         """Whether a tick has begun and not ended."""
@@ -195,7 +198,7 @@ class SensorState:
         state = self._find()
         if state is None or state.instigator_data is None:
             return False
-        data = self._data(state)._replace(cursor=cursor)
+        data = sensor_data(state)._replace(cursor=cursor)
         self._instance.update_instigator_state(state.with_data(data))
         return True
 
@@ -203,7 +206,7 @@ class SensorState:
         name, scope = self._address.name, self._address.scope
         states = [
             state
-            for state in self._instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+            for state in sensor_states(self._instance)
             if state.instigator_name == name and scope in (None, state.selector_id)
         ]
         if len(states) > 1:
@@ -214,10 +217,16 @@ class SensorState:
             )
         return states[0] if states else None
 
-    @staticmethod
-    def _data(state: InstigatorState | None) -> SensorInstigatorData:
-        data = None if state is None else state.instigator_data
-        return data if isinstance(data, SensorInstigatorData) else SensorInstigatorData()
+
+def sensor_data(state: InstigatorState | None) -> SensorInstigatorData:
+    """What is stored of a sensor beside its status; empty where nothing is."""
+    data = None if state is None else state.instigator_data
+    return data if isinstance(data, SensorInstigatorData) else SensorInstigatorData()
+
+
+def sensor_states(instance: dg.DagsterInstance) -> Sequence[InstigatorState]:
+    """The states of all sensors that were started or have ticked."""
+    return instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
 
 
 def _scope(location_name: str, repository_name: str, sensor_name: str) -> str:
