@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dagster_s3inc.cli.explanation import describe_checkpoint
 from dagster_s3inc.cli.origin import Origin
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.checkpoint import Checkpoint
@@ -98,6 +99,7 @@ def as_document(planned: Planned, *, with_files: bool) -> dict[str, Any]:
         "requests": planned.look.requests,
         "seconds": round(planned.seconds, 3),
         "whole": planned.start.unfinished is None and seen.unfinished is None,
+        "checkpoint_after": describe_checkpoint(result.checkpoint),
         "something_waits": planned.something_waits,
         "summary": planned.report.summary,
         "warnings": list(planned.warnings),
