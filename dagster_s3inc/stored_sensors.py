@@ -105,9 +105,13 @@ def sensor_names(instance: dg.DagsterInstance) -> list[str]:
 
 
 def _stored(tick: InstigatorTick) -> StoredTick:
+    error = tick.error
+    # What Dagster wraps around an error says only that there was one.
+    while error is not None and error.cause is not None:
+        error = error.cause
     return StoredTick(
         at=datetime.fromtimestamp(tick.timestamp, timezone.utc),
         status=tick.status.value,
         runs=len(tick.run_ids),
-        said=tick.error.message.strip() if tick.error else tick.skip_reason,
+        said=error.message.strip() if error else tick.skip_reason,
     )

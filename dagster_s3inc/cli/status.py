@@ -71,7 +71,7 @@ def _describe_sensor(sensor: StoredSensor, origin: Origin) -> list[str]:
     if tick is None:
         lines.append("Last tick: none yet.")
     else:
-        outcome = count(tick.runs, "run") + " requested" if tick.said is None else tick.said
+        outcome = tick.said or f"{count(tick.runs, 'run')} requested."
         lines.append(f"Last tick: {format_time(tick.at)}, {tick.status}: {outcome}")
     before, after = origin.checkpoint, origin.following
     if before is None and origin.is_first:
