@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import dagster_s3inc
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -44,7 +46,7 @@ def test_sdist_can_be_tested(built: Path) -> None:
 
 
 def test_wheel_works_in_a_fresh_environment(built: Path, tmp_path: Path) -> None:
-    """The wheel installs into a fresh environment, and imports there from nowhere else.
+    """The wheel installs into a fresh environment, imports there from nowhere else, and runs.
 
     What it depends on is taken from this environment, so that nothing is fetched again.
     """
@@ -62,3 +64,6 @@ def test_wheel_works_in_a_fresh_environment(built: Path, tmp_path: Path) -> None
         [str(python), "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path
     )
     assert ran.stdout.split()[0].startswith(str(site))
+    command = [str(tmp_path / "venv/bin/dagster-s3inc"), "--version"]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert ran.stdout == f"dagster-s3inc, version {dagster_s3inc.__version__}\n"

@@ -52,6 +52,12 @@ _READABLE: Final = "readable"
     show_default=True,
     help="The most batches; the rest waits.",
 )
+@click.option(
+    "--linger",
+    type=parameters.duration,
+    metavar="DURATION",
+    help="For how long a file waits until its batch is full, as in 10m; by default not at all.",
+)
 @click.option("--include", multiple=True, metavar="GLOB", help="Only such keys; repeatable.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="No such keys; repeatable.")
 @click.option(
@@ -97,6 +103,7 @@ def plan(
     max_files: int,
     max_bytes: int | None,
     max_batches: int,
+    linger: timedelta | None,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
     storage_classes: tuple[str, ...],
@@ -128,7 +135,7 @@ def plan(
         include_folder_markers=folder_markers,
     )
     limits = ScanLimits(
-        policy=BatchPolicy(max_files=max_files, max_bytes=max_bytes),
+        policy=BatchPolicy(max_files=max_files, max_bytes=max_bytes, linger=linger),
         max_batches=max_batches,
         lookback=lookback,
     )

@@ -77,6 +77,18 @@ def test_limits_leave_the_rest_waiting(lake: Lake, document: Any) -> None:
     assert waiting["oldest"] >= planned["batches"][1]["oldest"]
 
 
+def test_files_linger(lake: Lake, document: Any) -> None:
+    """With --linger, only full batches and those of old enough files are planned."""
+    lake.put(*"abc")
+    arguments = ["plan", lake.uri, "--linger", "10m", "--files", "--max-files", "2"]
+    planned = document(*arguments)
+    assert keys_of(planned) == [["in/a", "in/b"]]
+    assert planned["waiting"]["files"] == 1
+    for name in "abc":
+        backdate(lake.bucket, f"in/{name}", at(0))
+    assert keys_of(document(*arguments)) == [["in/a", "in/b"], ["in/c"]]
+
+
 @pytest.mark.parametrize("kind", ["file", "text", "stdin"])
 def test_plan_from_a_cursor(lake: Lake, run: Any, document: Any, tmp_path: Path, kind: str) -> None:
     """From a sensor's cursor, only what the next tick would request is planned."""

@@ -139,3 +139,20 @@ def test_backlog_of_another_checkpoint_is_dropped(
         monkeypatch.setattr("dagster_s3inc.s3.scanning._BACKLOG_LOOKS", 0)
         checkpoint = look(Checkpoint(), scanner, files=10).result.checkpoint
     assert look(checkpoint, scanner, files=10, objects=objects).requests == 3
+
+
+def test_each_page_is_told(moto: S3Server, bucket: str) -> None:
+    """Someone who watches a scan is told of each page how large it is, and what it has cost."""
+    told: list[tuple[int, int]] = []
+    done = Scanner().scan(
+        moto.client(),
+        S3Location(bucket, "in/"),
+        Checkpoint(),
+        selection=ObjectFilter().selection("in/"),
+        limits=ScanLimits(),
+        on_page=lambda objects, requests: told.append((objects, requests)),
+    )
+    assert [objects for objects, _ in told] == [1000, 1000, 300]
+    costs = [requests for _, requests in told]
+    assert costs == sorted(costs)
+    assert costs[-1] == done.requests
