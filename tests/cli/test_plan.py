@@ -304,6 +304,7 @@ def test_endpoint_of_the_command_line_is_used(
         (["{uri}", "--checkpoint", "no-such-file"], 1, "There is no checkpoint no-such-file"),
         (["{uri}", "--checkpoint", "s3://{bucket}/no"], 1, "There is no checkpoint s3://"),
         (["{uri}", "--checkpoint", "s3://no-such-bucket/x"], 1, "Could not read the checkpoint"),
+        (["{uri}", "--checkpoint", "/dev/null/x"], 1, "Could not read the checkpoint /dev/null/x"),
         (["{uri}", "--checkpoint", "s3://{bucket}/"], 2, "names no object"),
         (["{uri}", "--checkpoint", "a", "--cursor", "b"], 2, "Give only one of --cursor"),
         (["{uri}", "--location", "a"], 2, "go with --sensor"),
