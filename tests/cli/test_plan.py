@@ -35,6 +35,7 @@ def test_plan_is_what_a_first_tick_requests(lake: Lake, document: Any) -> None:
         for each in requests
     ]
     assert (planned["files"], planned["bytes"], planned["something_waits"]) == (5, 15, True)
+    assert (planned["listed"], planned["requests"]) == ({"objects": 5, "bytes": 15}, 1)
 
 
 def test_table_shows_each_batch(lake: Lake, run: Any) -> None:

@@ -39,6 +39,8 @@ def test_no_credentials_at_all(moto: S3Server, monkeypatch: pytest.MonkeyPatch) 
     """Without credentials, the message says where they may be set."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
+    # boto3's own session keeps the credentials that it has found once.
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     client = moto.client(aws_access_key_id=None, aws_secret_access_key=None)
     with pytest.raises(
         errors.CredentialsError, match=r"No credentials were found.*AWS_ACCESS_KEY_ID"
