@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 import dagster as dg
-from pydantic import BaseModel, InstanceOf
+from pydantic import BaseModel, Field
 
 from dagster_s3inc.component.groups import (
     batch_option,
@@ -26,8 +26,6 @@ from dagster_s3inc.component.values import (
     tags_option,
     texts_option,
 )
-from dagster_s3inc.core.batching import BatchPolicy
-from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.sketch import CELLS
 from dagster_s3inc.definitions import S3_FROM_ENVIRONMENT, build_s3_incremental_definitions
 from dagster_s3inc.flow import OnFailure
@@ -62,12 +60,8 @@ class S3IncrementalComponent(dg.Component, dg.Model, dg.Resolvable):
         Sequence[Any] | None,
         option("Several jobs, likewise; each batch is launched on every one.", Sequence[str]),
     ] = None
-    batch: Annotated[InstanceOf[BatchPolicy], batch_option("How files are cut into batches.")] = (
-        BatchPolicy()
-    )
-    objects: Annotated[InstanceOf[ObjectFilter], filter_option("Which files count.")] = (
-        ObjectFilter()
-    )
+    batch: Annotated[Any, batch_option("How files are cut into batches.")] = None
+    objects: Annotated[Any, filter_option("Which files count.")] = None
     lookback: Annotated[
         timedelta,
         duration_option(
@@ -140,7 +134,7 @@ class S3IncrementalComponent(dg.Component, dg.Model, dg.Resolvable):
             "Settings of the S3 resource; by default all come from the environment. `project` "
             "where the project has a resource of its own under `s3_resource_key`."
         ),
-    ] = S3_FROM_ENVIRONMENT
+    ] = Field(default_factory=lambda: S3_FROM_ENVIRONMENT)  # it would act as a descriptor
     s3_resource_key: Annotated[str, option("The key of the S3 resource.")] = "s3"
     batch_resource_key: Annotated[
         str, option("The key of the `S3Batch`, and the name of the parameter that takes it.")
@@ -150,7 +144,7 @@ class S3IncrementalComponent(dg.Component, dg.Model, dg.Resolvable):
     ] = None
     default_status: Annotated[
         dg.DefaultSensorStatus,
-        option("`RUNNING` or `STOPPED`: whether the sensor ticks as soon as it is loaded."),
+        option("`RUNNING`: the sensor ticks as soon as it is loaded. `STOPPED` by default."),
     ] = dg.DefaultSensorStatus.STOPPED
     description: Annotated[str | None, option("Shown in the UI; by default it names the URI.")] = (
         None

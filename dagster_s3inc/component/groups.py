@@ -5,21 +5,24 @@ A field here is an option of what it makes, by the same name: a test compares th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import dagster as dg
+from pydantic import BaseModel
 
 from dagster_s3inc.component.values import (
     duration_option,
     moment_option,
     option,
+    resolved,
     tags_option,
     texts_option,
 )
 from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.errors import ConfigurationError
 
 __all__ = [
     "BatchFields",
@@ -96,11 +99,23 @@ class ResetJobFields(dg.Model, dg.Resolvable):
     ] = None
 
 
-def _group(make: Callable[..., Any], fields: Any, description: str) -> dg.Resolver:
-    def resolve(context: dg.ResolutionContext, model: Any) -> Any:
-        return make(**dict(fields.resolve_from_model(context, model)))
+def _group(make: type[Any], fields: Any, description: str) -> dg.Resolver:
+    def resolve(context: dg.ResolutionContext, written: Any) -> Any:
+        if isinstance(written, BaseModel):
+            return make(**dict(fields.resolve_from_model(context, written)))
+        value = resolved(context, written)
+        if not isinstance(value, make):
+            raise ConfigurationError(
+                f"Write a mapping, or a template that gives a {make.__name__}, not {value!r}"
+            )
+        return value
 
-    return dg.Resolver(resolve, model_field_type=fields.model(), description=description)
+    return dg.Resolver(
+        resolve,
+        model_field_type=fields.model(),
+        inject_before_resolve=False,
+        description=description,
+    )
 
 
 def batch_option(description: str) -> dg.Resolver:

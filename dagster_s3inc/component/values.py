@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import dagster as dg
 from jinja2 import Undefined
-from pydantic import TypeAdapter, ValidationError
 
 from dagster_s3inc.errors import ConfigurationError
 
@@ -34,8 +33,6 @@ __all__ = [
 ]
 
 _DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
-
-_MOMENT: Final = TypeAdapter(datetime)
 
 
 class _Unset(Undefined):
@@ -148,9 +145,12 @@ def _duration(value: Any) -> Any:
 
 
 def _moment(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value
     try:
-        moment = _MOMENT.validate_python(value if isinstance(value, datetime) else str(value))
-    except ValidationError:
+        # Python 3.10 does not know Z.
+        moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
         moment = None
     if moment is None or moment.utcoffset() is None:
         raise ConfigurationError(
