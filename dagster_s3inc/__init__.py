@@ -3,6 +3,7 @@
 from dagster_shared.libraries import DagsterLibraryRegistry
 
 from dagster_s3inc.batch import S3Batch, S3File, s3_batch
+from dagster_s3inc.component import S3IncrementalComponent
 from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.definitions import build_s3_incremental_definitions
@@ -19,6 +20,7 @@ __all__ = [
     "S3Batch",
     "S3File",
     "S3IncError",
+    "S3IncrementalComponent",
     "S3IncrementalProcessor",
     "__version__",
     "build_s3_incremental_definitions",
