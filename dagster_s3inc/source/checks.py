@@ -15,8 +15,8 @@ from dagster_s3inc.batch import GENERATION_TAG, OVERFLOWS_TAG
 from dagster_s3inc.core.objects import format_time
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.report import describe_overflow
-from dagster_s3inc.core.words import format_bytes
 from dagster_s3inc.core.validation import require_positive
+from dagster_s3inc.core.words import format_bytes
 from dagster_s3inc.instance import latest_evaluation
 from dagster_s3inc.source.asset import SourceAsset, key_of
 
