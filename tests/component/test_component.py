@@ -180,3 +180,15 @@ def test_fields_of_a_subclass_are_its_own() -> None:
     mine = Mine.resolve_from_yaml(NEEDED + "team: data")
     assert mine.team == "data"
     assert dg.component_defs(component=mine).resolve_sensor_def("landing")
+
+
+def test_python_may_make_it_too() -> None:
+    """The component takes the factories' own values where Python makes it."""
+    component = S3IncrementalComponent(
+        name="landing",
+        uri="s3://lake/landing/",
+        asset_selection=["orders"],
+        batch=BatchPolicy(max_files=3),
+        time_budget=timedelta(seconds=20),
+    )
+    assert dg.component_defs(component=component).resolve_sensor_def("landing")
