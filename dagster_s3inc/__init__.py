@@ -9,7 +9,9 @@ from dagster_s3inc.definitions import build_s3_incremental_definitions
 from dagster_s3inc.errors import S3IncError
 from dagster_s3inc.processor import S3IncrementalProcessor
 from dagster_s3inc.reset import build_s3_reset_job
+from dagster_s3inc.runs import find_runs
 from dagster_s3inc.sensor import build_s3_incremental_sensor
+from dagster_s3inc.source import build_s3_source_asset, build_s3_source_checks
 
 __version__ = "0.1.0"
 
@@ -24,6 +26,9 @@ __all__ = [
     "build_s3_incremental_definitions",
     "build_s3_incremental_sensor",
     "build_s3_reset_job",
+    "build_s3_source_asset",
+    "build_s3_source_checks",
+    "find_runs",
     "s3_batch",
 ]
 

@@ -6,7 +6,7 @@ Everything private of Dagster that this package relies on is named in this modul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Final, NamedTuple
 
@@ -16,6 +16,9 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.selector import InstigatorSelector
 from dagster._core.errors import DagsterInvariantViolationError
 from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData, TickStatus
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+)
 from dagster._core.storage.dagster_run import RunsFilter
 from dagster._core.storage.tags import REPOSITORY_LABEL_TAG, SENSOR_NAME_TAG
 
@@ -30,6 +33,8 @@ __all__ = [
     "SensorAddress",
     "SensorState",
     "instance_of",
+    "latest_evaluation",
+    "latest_metadata",
     "newest_reset",
     "sensor_data",
     "sensor_states",
@@ -106,6 +111,34 @@ def instance_of(context: dg.SensorEvaluationContext) -> dg.DagsterInstance | Non
         return context.instance
     except DagsterInvariantViolationError:
         return None
+
+
+def latest_evaluation(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey
+) -> dg.AssetCheckEvaluation | None:
+    """What an asset check said last; None if it never said anything."""
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+    )
+    for record in records:
+        if record.event is not None and record.event.dagster_event is not None:
+            return record.event.dagster_event.asset_check_evaluation_data
+    return None
+
+
+def latest_metadata(
+    instance: dg.DagsterInstance, key: dg.AssetKey
+) -> Mapping[str, dg.MetadataValue]:
+    """The metadata of the latest materialization or observation of an asset."""
+    records = [
+        *instance.fetch_materializations(key, limit=1).records,
+        *instance.fetch_observations(key, limit=1).records,
+    ]
+    if not records:
+        return {}
+    latest = max(records, key=lambda record: record.storage_id)
+    event = latest.asset_materialization or latest.event_log_entry.asset_observation
+    return {} if event is None else event.metadata
 
 
 def newest_reset(instance: dg.DagsterInstance, address: SensorAddress) -> ResetMarker | None:

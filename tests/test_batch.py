@@ -39,7 +39,7 @@ def test_sensors_config_is_what_the_run_gets() -> None:
         S3Object(MOMENT, "in/b", "e1", 3),
         S3Object(MOMENT, "in/ü#?%", "e2", 4, "GLACIER_IR"),
     )
-    config = batch_config("bucket", Batch(objects))
+    config = batch_config("bucket", Batch(objects), 3)
     result = looking.execute_in_process(run_config=run_config(**config))
     assert result.output_for_node("look") == ["s3://bucket/in/b 3 e1", "s3://bucket/in/ü#?% 4 e2"]
 

@@ -107,6 +107,11 @@ class Estimate(NamedTuple):
     removed: int
     margin: int
 
+    @property
+    def looks_like_removal(self) -> bool:
+        """Whether no more may have been added than the estimate may be off."""
+        return self.added <= self.margin
+
 
 class _Columns(NamedTuple):
     """The cells of a table: in each the xor of identities, the xor of checks, and the count."""

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagster_s3inc.core.backlog import Backlog
@@ -41,10 +41,12 @@ class Look(NamedTuple):
     Attributes:
         result: What the scan gives.
         requests: The LIST requests that were sent; 0 if a backlog made them needless.
+        server_time: The server's time when it was looked; earlier than now for a backlog.
     """
 
     result: ScanResult
     requests: int
+    server_time: datetime
 
 
 class _Kept(NamedTuple):
@@ -101,7 +103,7 @@ class Scanner:
             result = scan_backlog(kept.backlog, selection=selection, limits=limits)
             if result.batches:
                 self._keep(result, selection, kept.until)
-                return Look(result, 0)
+                return Look(result, 0, kept.backlog.now)
         began = time.monotonic()
         going_on = checkpoint.unfinished
         listing = open_listing(
@@ -123,7 +125,7 @@ class Scanner:
             )
         now = time.monotonic()
         self._keep(result, selection, now + _BACKLOG_LOOKS * (now - began))
-        return Look(result, listing.requests)
+        return Look(result, listing.requests, listing.server_time)
 
     def _take_backlog(self, checkpoint: Checkpoint, selection: Selection) -> _Kept | None:
         with self._lock:
