@@ -74,7 +74,7 @@ def build_s3_incremental_definitions(
         resources[s3_resource_key] = s3
     checks = []
     if source is not None:
-        checks = build_s3_source_checks(source_asset=source, max_backlog_age=max_backlog_age)
+        checks = [build_s3_source_checks(source_asset=source, max_backlog_age=max_backlog_age)]
     return dg.Definitions(
         assets=[*assets, *([] if source is None else [source])],
         asset_checks=checks,

@@ -77,8 +77,9 @@ def find_runs(
 ) -> FoundRuns:
     """Finds the runs that had a file in their batches.
 
-    Re-executions and runs launched by hand are among them. Reads the config of one run after the other, newest first; about 10,000 runs of 100 files take
-    some seconds. Narrow it by `source` or `created_after` where there are many.
+    Re-executions and runs launched by hand are among them. Reads the config of one run after the
+    other, newest first: 10,000 runs of 100 files take some seconds. Narrow it by `source` or
+    `created_after` where there are many.
 
     Args:
         instance: Such as `DagsterInstance.get()`.

@@ -221,8 +221,7 @@ def _reporter(
             )
     if source_asset is None:
         return None
-    key = key_of(source_asset)
-    return SourceReporter(key=key, uri=location.uri, max_backlog_age=max_backlog_age)
+    return SourceReporter(key=key_of(source_asset), max_backlog_age=max_backlog_age)
 
 
 def _for_each(jobs: Sequence[Any] | None, max_request_bytes: int | None) -> int | None:

@@ -101,7 +101,7 @@ class Tick:
                 look,
                 words=" ".join(said),
                 seconds=seconds,
-                unplaced=0 if placement is None else placement.unplaced,
+                unplaced=None if placement is None else placement.unplaced,
             )
         return self._result(look.result, instance, said, events)
 

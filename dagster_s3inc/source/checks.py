@@ -5,7 +5,7 @@ tells again what the last tick found, since a run cannot see more than that with
 """
 
 # No "from __future__ import annotations" here: Dagster reads the annotation of `context` as it is.
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -35,6 +35,10 @@ BACKLOG_CHECK: Final = "backlog_age"
 
 _WARN: Final = dg.AssetCheckSeverity.WARN
 
+_BY_TICKS: Final = (
+    "Evaluated by the sensor's ticks; executing it tells again what the last one found."
+)
+
 _ALL_TOLD_APART: Final = "All files that appeared late could be told apart in this generation."
 
 _FORGOTTEN: Final = (
@@ -46,7 +50,7 @@ _FORGOTTEN: Final = (
 
 def build_s3_source_checks(
     *, source_asset: SourceAsset, max_backlog_age: timedelta | None = None
-) -> list[dg.AssetChecksDefinition]:
+) -> dg.AssetChecksDefinition:
     """Builds the checks of a source asset; the ticks of its sensor evaluate them.
 
     `no_file_given_up` fails when more old files changed at a time than the sketch in the cursor
@@ -60,37 +64,41 @@ def build_s3_source_checks(
     Raises:
         ConfigurationError: The bound is no timedelta of more than zero.
     """
-    checks = [(OVERFLOW_CHECK, "No file that appeared late was given up for lack of memory.")]
+    key = key_of(source_asset)
+    laws = {OVERFLOW_CHECK: "No file that appeared late was given up for lack of memory."}
     if max_backlog_age is not None:
         require_positive("max_backlog_age", max_backlog_age)
-        bound = f"No file waits to be handed over that was modified {max_backlog_age} ago or more."
-        checks.append((BACKLOG_CHECK, bound))
-    return [_build_check(key_of(source_asset), name, says) for name, says in checks]
+        laws[BACKLOG_CHECK] = f"No file waits that was modified {max_backlog_age} ago or more."
+    specs = [
+        dg.AssetCheckSpec(name, asset=key, description=f"{law} {_BY_TICKS}")
+        for name, law in laws.items()
+    ]
 
-
-def _build_check(key: dg.AssetKey, name: str, says: str) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=key,
-        name=name,
-        description=f"{says} Evaluated by the sensor's ticks; executing it tells again what the "
-        f"last one found.",
-    )
-    def repeat(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        last = latest_evaluation(context.instance, dg.AssetCheckKey(key, name))
-        if last is None:
-            return dg.AssetCheckResult(
-                passed=False,
-                severity=dg.AssetCheckSeverity.WARN,
-                description="Not known: no tick has evaluated this yet. Is the sensor running?",
-            )
-        return dg.AssetCheckResult(
-            passed=last.passed,
-            severity=last.severity,
-            description=last.description,
-            metadata=last.metadata,
-        )
+    @dg.multi_asset_check(name=f"{key.to_python_identifier()}_checks", specs=specs, can_subset=True)
+    def repeat(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        for check in context.selected_asset_check_keys:
+            yield _repeated(check, latest_evaluation(context.instance, check))
 
     return repeat
+
+
+def _repeated(check: dg.AssetCheckKey, last: dg.AssetCheckEvaluation | None) -> dg.AssetCheckResult:
+    if last is None:
+        return dg.AssetCheckResult(
+            asset_key=check.asset_key,
+            check_name=check.name,
+            passed=False,
+            severity=_WARN,
+            description="Not known: no tick has evaluated this yet. Is the sensor running?",
+        )
+    return dg.AssetCheckResult(
+        asset_key=check.asset_key,
+        check_name=check.name,
+        passed=last.passed,
+        severity=last.severity,
+        description=last.description,
+        metadata=last.metadata,
+    )
 
 
 def evaluate_overflow(
@@ -148,8 +156,7 @@ def evaluate_backlog(
     told: dict[str, Any] = {
         "dagster_s3inc/files_waiting": seen.files_waiting,
         "dagster_s3inc/bytes_waiting": seen.bytes_waiting,
-        "dagster_s3inc/oldest_waiting_seconds": seconds_waited(result, now),
-        "dagster_s3inc/max_backlog_seconds": max_age.total_seconds(),
+        "dagster_s3inc/backlog_seconds": seconds_waited(result, now),
     }
     if seen.oldest_waiting is None:
         return _evaluation(key, BACKLOG_CHECK, True, "No file waits.", told)

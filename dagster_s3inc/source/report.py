@@ -37,7 +37,6 @@ from dagster_s3inc.batch import (
     FILES_TAG,
     GENERATION_TAG,
     OVERFLOWS_TAG,
-    SOURCE_TAG,
 )
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.checkpoint import Checkpoint
@@ -58,19 +57,19 @@ __all__ = ["SourceEvent", "SourceReporter"]
 SourceEvent = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
 _DATA_VERSION: Final = "dagster/data_version"
-_UNPLACED: Final = "dagster_s3inc/files_without_partition"
+_UNPLACED: Final = "dagster_s3inc/files_unplaced"
 
 # A tick may hand over thousands of batches; the event is stored, and shown, whole.
 _BATCHES_SHOWN: Final = 100
 
 _COLUMNS: Final = dg.TableSchema(
     columns=[
-        dg.TableColumn("batch_id", "string", description="The tag dagster_s3inc/batch_id of runs."),
-        dg.TableColumn("files", "int"),
-        dg.TableColumn("bytes", "int"),
-        dg.TableColumn("oldest", "string", description="The LastModified of the first file."),
         dg.TableColumn("first_key", "string", description="Of the oldest file."),
         dg.TableColumn("last_key", "string", description="Of the newest file."),
+        dg.TableColumn("files", "int"),
+        dg.TableColumn("bytes", "int"),
+        dg.TableColumn("oldest", "string", description="The LastModified of the oldest file."),
+        dg.TableColumn("batch_id", "string", description="The tag dagster_s3inc/batch_id of runs."),
     ]
 )
 
@@ -81,12 +80,10 @@ class SourceReporter:
 
     Attributes:
         key: The asset's key.
-        uri: What is scanned.
         max_backlog_age: As the sensor takes it.
     """
 
     key: dg.AssetKey
-    uri: str
     max_backlog_age: timedelta | None = None
 
     def events(
@@ -96,7 +93,7 @@ class SourceReporter:
         *,
         words: str,
         seconds: float,
-        unplaced: int = 0,
+        unplaced: int | None = None,
     ) -> list[SourceEvent]:
         """The events of one tick. Reads from the instance, and writes nothing.
 
@@ -105,14 +102,14 @@ class SourceReporter:
             look: What the tick saw.
             words: The same in words.
             seconds: How long the tick took.
-            unplaced: How many files match no partition.
+            unplaced: How many files match no partition; None where there are no partitions.
         """
         seen, batches = look.result.statistics, look.result.batches
         metadata = self._numbers(look, seconds, unplaced)
         events: list[SourceEvent] = []
         if batches:
             report_id = _report_id(look.result.checkpoint, batches)
-            metadata |= {"dagster_s3inc/report_id": report_id, **_batches(batches)}
+            metadata["dagster_s3inc/report_id"] = report_id
             version = {_DATA_VERSION: report_id}
             events.append(
                 dg.AssetMaterialization(
@@ -124,37 +121,39 @@ class SourceReporter:
         events.extend(self._evaluations(instance, look))
         return events
 
-    def _is_news(self, instance: dg.DagsterInstance | None, unplaced: int) -> bool:
+    def _is_news(self, instance: dg.DagsterInstance | None, unplaced: int | None) -> bool:
         """Whether another number of files matches no partition than at the last report."""
         if not unplaced or instance is None:
             return bool(unplaced)
         before = latest_metadata(instance, self.key).get(_UNPLACED)
         return before is None or before.value != unplaced
 
-    def _numbers(self, look: Look, seconds: float, unplaced: int) -> dict[str, Any]:
+    def _numbers(self, look: Look, seconds: float, unplaced: int | None) -> dict[str, Any]:
         result, seen = look.result, look.result.statistics
         numbers: dict[str, Any] = {
-            SOURCE_TAG: self.uri,
-            GENERATION_TAG: result.checkpoint.generation,
             FILES_TAG: seen.files,
             BYTES_TAG: seen.bytes,
-            "dagster_s3inc/batches": len(result.batches),
+            **_batches(result.batches),
+            "dagster_s3inc/files_waiting": seen.files_waiting,
+            "dagster_s3inc/bytes_waiting": seen.bytes_waiting,
+            "dagster_s3inc/backlog_seconds": seconds_waited(result, look.server_time),
             "dagster_s3inc/files_late": seen.files_late,
             "dagster_s3inc/files_revealed": seen.revealed,
             "dagster_s3inc/files_gone": seen.gone,
-            _UNPLACED: unplaced,
-            "dagster_s3inc/files_waiting": seen.files_waiting,
-            "dagster_s3inc/bytes_waiting": seen.bytes_waiting,
-            "dagster_s3inc/oldest_waiting_seconds": seconds_waited(result, look.server_time),
-            "dagster_s3inc/list_requests": look.requests,
-            "dagster_s3inc/seconds": round(seconds, 3),
-            OVERFLOWS_TAG: result.checkpoint.overflows,
         }
+        if unplaced is not None:
+            numbers[_UNPLACED] = unplaced
         # Where an earlier look sufficed, zero objects listed would be a dip in a plot.
         if seen.objects_listed or not result.batches:
             numbers["dagster_s3inc/objects_listed"] = seen.objects_listed
             numbers["dagster_s3inc/bytes_listed"] = seen.bytes_listed
-        return numbers
+        return {
+            **numbers,
+            "dagster_s3inc/list_requests": look.requests,
+            "dagster_s3inc/seconds": round(seconds, 3),
+            GENERATION_TAG: result.checkpoint.generation,
+            OVERFLOWS_TAG: result.checkpoint.overflows,
+        }
 
     def _evaluations(
         self, instance: dg.DagsterInstance | None, look: Look
@@ -177,17 +176,19 @@ class SourceReporter:
 
 
 def _batches(batches: Sequence[Batch]) -> dict[str, Any]:
+    """The batches in a table, and in the same order the links to their runs, which no table has."""
+    if not batches:
+        return {}
     shown = batches[:_BATCHES_SHOWN]
+    links = [f"{number}. [{each.id}]({_runs_url(each)})" for number, each in enumerate(shown, 1)]
     told: dict[str, Any] = {
         "dagster_s3inc/batch_table": dg.MetadataValue.table(
             [_record(each) for each in shown], schema=_COLUMNS
         ),
-        "dagster_s3inc/runs": dg.MetadataValue.md(
-            "\n".join(f"- [{batch.id}]({_runs_url(batch)})" for batch in shown)
-        ),
+        "dagster_s3inc/batch_runs": dg.MetadataValue.md("\n".join(links)),
     }
     if len(shown) < len(batches):
-        told["dagster_s3inc/batches_not_in_table"] = len(batches) - len(shown)
+        told["dagster_s3inc/batches_not_shown"] = len(batches) - len(shown)
     return told
 
 
@@ -195,12 +196,12 @@ def _record(batch: Batch) -> dg.TableRecord:
     first, last = batch.objects[0], batch.objects[-1]
     return dg.TableRecord(
         {
-            "batch_id": batch.id,
+            "first_key": first.key,
+            "last_key": last.key,
             "files": len(batch),
             "bytes": batch.bytes,
             "oldest": format_time(first.last_modified),
-            "first_key": first.key,
-            "last_key": last.key,
+            "batch_id": batch.id,
         }
     )
 
