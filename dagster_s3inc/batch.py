@@ -69,8 +69,8 @@ _FILE_COLUMNS: Final = dg.TableSchema(
         dg.TableColumn("key", "string"),
         dg.TableColumn("size", "int", description="In bytes."),
         dg.TableColumn("last_modified", "string"),
-        dg.TableColumn("etag", "string"),
         dg.TableColumn("storage_class", "string"),
+        dg.TableColumn("etag", "string"),
     ]
 )
 

@@ -78,7 +78,7 @@ def find_runs(
     """Finds the runs that had a file in their batches.
 
     Re-executions and runs launched by hand are among them. Reads the config of one run after the
-    other, newest first: 10,000 runs of 100 files take some seconds. Narrow it by `source` or
+    other, newest first: 1,000 runs of 100 files take about a second. Narrow it by `source` or
     `created_after` where there are many.
 
     Args:
