@@ -27,7 +27,11 @@ from dagster_s3inc.component.values import (
     texts_option,
 )
 from dagster_s3inc.core.sketch import CELLS
-from dagster_s3inc.definitions import S3_FROM_ENVIRONMENT, build_s3_incremental_definitions
+from dagster_s3inc.definitions import (
+    NAMED_AFTER_SENSOR,
+    S3_FROM_ENVIRONMENT,
+    build_s3_incremental_definitions,
+)
 from dagster_s3inc.flow import OnFailure
 from dagster_s3inc.s3.listing import LANES
 from dagster_s3inc.s3.scanning import TIME_BUDGET
@@ -128,6 +132,22 @@ class S3IncrementalComponent(dg.Component, dg.Model, dg.Resolvable):
             "4. Two thirds as many such changes from one tick to the next can be told apart."
         ),
     ] = CELLS
+    source_asset: Annotated[
+        Any,
+        option(
+            "The key of the asset that stands for the prefix, in which `{name}` is the sensor's "
+            "name; or a template that gives what `build_s3_source_asset` makes. `null` leaves it "
+            "out.",
+            str | Sequence[str] | None,
+        ),
+    ] = NAMED_AFTER_SENSOR
+    max_backlog_age: Annotated[
+        timedelta | None,
+        duration_option(
+            "The check `backlog_age` warns while a file waits that was modified so long ago: "
+            "seconds, or as in `2h`."
+        ),
+    ] = None
     s3: Annotated[
         Any,
         s3_option(
