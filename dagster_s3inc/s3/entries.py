@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.page import ObjectsPage, Page
-from dagster_s3inc.s3.raw_page import Columns, RawEntries, RawPage
+from dagster_s3inc.s3.raw_page import RawPage
+from dagster_s3inc.s3.table import CLOSE, OPEN, read_table
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -42,37 +43,20 @@ _EVENT: Final = "before-parse.*.ListObjectsV2"
 _ID: Final = "dagster_s3inc.take_entries"
 _TAKEN: Final = "dagster_s3inc.entries"
 
-_END: Final = b"</ListBucketResult>"
-_CLOSE: Final = b"</Contents>"
-
-# Each element as servers write it. All that has an entity is left to a real parser, and so is a
-# carriage return, which XML reads as a line feed. Only the quotes around an ETag are known here.
-_KEY: Final = rb"<Key>(?P<key>[^<&\r]+)</Key>\s*"
-_MODIFIED: Final = (
-    rb"<LastModified>(?P<modified>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)</LastModified>\s*"
+# What may stand before the entries and behind them: elements that are closed again, so that the
+# entries are the root's own, and nothing in which `<Contents>` would not be a tag.
+_ELEMENTS: Final = (
+    rb"(?:\s*(?:<(\w+)>[^<]*</\1>|<\w+/>"
+    rb"|<CommonPrefixes>(?:\s*<Prefix>[^<]*</Prefix>)*\s*</CommonPrefixes>))*\s*"
 )
-_ETAG: Final = rb"<ETag>(?:&quot;|&#34;|\")?(?P<etag>[^<&\"]*)(?:&quot;|&#34;|\")?</ETag>\s*"
-_CHECKSUMS: Final = rb"(?:<Checksum(?:Algorithm|Type)>\w*</Checksum(?:Algorithm|Type)>\s*)*"
-_SIZE: Final = rb"<Size>(?P<size>\d+)</Size>\s*"
-_OWNER: Final = (
-    rb"(?:<Owner>(?:\s*<(?:ID|DisplayName)>[^<]*</(?:ID|DisplayName)>|\s*<(?:ID|DisplayName)/>)*"
-    rb"\s*</Owner>\s*)?"
+_DECLARATION: Final = (
+    rb"<\?xml version=[\"']1\.0[\"'](?: encoding=[\"'](?:UTF|utf)-8[\"'])?"
+    rb"(?: standalone=[\"']\w+[\"'])?\s*\?>"
 )
-_CLASS: Final = rb"(?:<StorageClass>(?P<storage_class>[A-Z_]+)</StorageClass>\s*)?"
-
-
-def _form(*elements: bytes) -> tuple[re.Pattern[bytes], Columns]:
-    """An entry of these elements in this order, and where its groups are."""
-    pattern = re.compile(rb"<Contents>\s*" + b"".join(elements) + _CLOSE)
-    return pattern, Columns(**{name: at - 1 for name, at in pattern.groupindex.items()})
-
-
-_FORMS: Final = (
-    # AWS, moto, Ceph
-    _form(_KEY, _MODIFIED, _ETAG, _CHECKSUMS, _SIZE, _OWNER, _CLASS),
-    # SeaweedFS
-    _form(_KEY, _ETAG, _SIZE, _CLASS, _MODIFIED, _OWNER),
+_HEAD: Final = re.compile(
+    rb"(?:" + _DECLARATION + rb")?\s*<ListBucketResult(?:\s[^<>]*[^<>/])?>" + _ELEMENTS
 )
+_TAIL: Final = re.compile(_ELEMENTS + rb"</ListBucketResult>\s*")
 
 _active = threading.local()
 
@@ -112,19 +96,10 @@ def _take_entries(
     body = response_dict["body"]
     if not getattr(_active, "now", False) or response_dict["status_code"] != 200:
         return
-    if not body.rstrip().endswith(_END) or b"<!" in body:
+    start, end = body.find(OPEN), body.rfind(CLOSE) + len(CLOSE)
+    if start < 0 or not _HEAD.fullmatch(body, 0, start) or not _TAIL.fullmatch(body, end):
         return
-    start, end = body.find(b"<Contents>"), body.rfind(_CLOSE) + len(_CLOSE)
-    if start < 0:
-        return
-    entries = body[start:end]
-    opened, closed = entries.count(b"<Contents>"), entries.count(_CLOSE)
-    if opened != closed or b"<CommonPrefixes>" in entries:
-        return
-    for pattern, columns in _FORMS:
-        found = pattern.findall(entries)
-        # Each entry has been matched, and nothing else lies among them.
-        if len(found) == opened:
-            customized_response_dict[_TAKEN] = RawEntries(found, columns)
-            response_dict["body"] = body[:start] + body[end:]
-            return
+    table = read_table(body[start:end])
+    if table is not None:
+        customized_response_dict[_TAKEN] = table
+        response_dict["body"] = body[:start] + body[end:]
