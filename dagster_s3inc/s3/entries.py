@@ -1,16 +1,15 @@
 """The entries of a listing's page, read without botocore's XML parser.
 
-botocore takes 60 ms to make dictionaries of a page of 1,000 objects; one regular expression over
-the bytes takes less than a millisecond. So a handler of botocore's event `before-parse` takes the
-entries out of the body before it is parsed, and leaves botocore the rest: the same document
-without its `Contents`. Credentials, endpoints, signing, retries, errors, truncation and tokens thus
-stay botocore's, and so does every page that is in any way unusual:
+botocore takes 60 ms to make dictionaries of a page of 1,000 objects; `table` finds what they hold
+in half a millisecond. So a handler of botocore's event `before-parse` takes the entries out of the
+body before it is parsed, and leaves botocore the rest: the same document without its `Contents`.
+Credentials, endpoints, signing, retries, errors, truncation and tokens thus stay botocore's, and so
+does every page that is in any way unusual:
 
 - Anything but a complete `ListBucketResult` of status 200 is left as it is: error documents, which
   S3 also sends with a 200, and bodies that were cut off.
-- So is a page of which not every entry is matched, to the letter, by one of the expressions below.
-  What they do not know (another order of the elements, entities in a key, CDATA, comments) botocore
-  parses as ever.
+- So is a page with an entry that `table` does not know to the letter, or with anything around the
+  entries but closed elements. Entities in a key, CDATA, comments: botocore parses them as ever.
 - A client without the event does as well: its responses simply have their `Contents`.
 
 The event exists since botocore 1.35 and is not documented. The handler acts only on requests that
@@ -46,7 +45,7 @@ _TAKEN: Final = "dagster_s3inc.entries"
 # What may stand before the entries and behind them: elements that are closed again, so that the
 # entries are the root's own, and nothing in which `<Contents>` would not be a tag.
 _ELEMENTS: Final = (
-    rb"(?:\s*(?:<(\w+)>[^<]*</\1>|<\w+/>"
+    rb"(?:\s*(?:<(?!Contents)(\w+)>[^<]*</\1>|<(?!Contents)\w+/>"
     rb"|<CommonPrefixes>(?:\s*<Prefix>[^<]*</Prefix>)*\s*</CommonPrefixes>))*\s*"
 )
 _DECLARATION: Final = (

@@ -17,9 +17,9 @@ from dagster_s3inc.core.objects import (
     identities_of,
     identity_text,
 )
-from dagster_s3inc.core.page import ObjectsPage, PageView
+from dagster_s3inc.core.page import ObjectsPage, Page, PageView
 from dagster_s3inc.core.selection import Selection
-from dagster_s3inc.s3.table import Table
+from dagster_s3inc.s3.table import Span, Table
 from dagster_s3inc.s3.url_encoding import decoded_keys
 
 __all__ = ["RawPage"]
@@ -40,19 +40,28 @@ class RawPage:
 
     def __init__(self, table: Table, *, url_encoded: bool) -> None:
         self._table = table
+        self._url_encoded = url_encoded
         # Codes in anything but a key do no harm here: they only cost time.
         self._has_codes = url_encoded and (b"%" in table.entries or b"+" in table.entries)
 
     @property
     def ends(self) -> tuple[str, str] | None:
         """The first key and the last."""
-        first, last = self._keys_of(np.array([0, len(self._table.seconds) - 1]))
+        [first], [last] = self._keys_of(self._rows[:1]), self._keys_of(self._rows[-1:])
         return first.decode(), last.decode()
 
     @property
     def is_in_key_order(self) -> bool:
         """Whether each key is greater than the one before it, in the order of UTF-8 bytes."""
         return all(map(lt, self._keys, self._keys[1:]))
+
+    def up_to(self, key: str) -> Page:
+        """The page without the entries whose key is greater."""
+        bound = key.encode("utf-8", "surrogatepass")
+        kept = self._rows[[each <= bound for each in self._keys]]
+        if not len(kept):
+            return ObjectsPage(())
+        return RawPage(self._table.only(kept), url_encoded=self._url_encoded)
 
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]
@@ -109,47 +118,39 @@ class RawPage:
         return self._keys_of(self._rows)
 
     def _keys_of(self, rows: Rows) -> list[bytes]:
-        table = self._table
-        keys = table.texts(table.key.starts[rows], table.key.ends[rows])
+        keys = self._table.texts(self._table.key.only(rows))
         return decoded_keys(keys) if self._has_codes else keys
 
     def _identities(self, rows: Rows) -> npt.NDArray[np.uint64]:
         table = self._table
+        key, etag = table.key.only(rows), table.etag.only(rows)
         if not table.is_amazon:
-            moments = table.modified.starts[rows]
-            seconds = table.texts(moments, moments + SECONDS_LENGTH)
-            etags = table.texts(table.etag.starts[rows], table.etag.ends[rows])
-            return identities_of(map(identity_text, self._keys_of(rows), seconds, etags))
-        ends = table.etag.ends[rows]
-        if not self._has_codes:
-            return identities_of(table.texts(table.key.starts[rows], ends))
-        return identities_of(
-            map(add, self._keys_of(rows), table.texts(table.key.ends[rows], ends))
-        )
+            starts = table.modified.starts[rows]
+            seconds = table.texts(Span(starts, starts + SECONDS_LENGTH))
+            texts = map(identity_text, self._keys_of(rows), seconds, table.texts(etag))
+            return identities_of(texts)
+        if self._has_codes:
+            after_keys = table.texts(Span(key.ends, etag.ends))
+            return identities_of(map(add, self._keys_of(rows), after_keys))
+        return identities_of(table.texts(Span(key.starts, etag.ends)))
 
     def _objects(self, rows: Rows) -> list[S3Object]:
         if not len(rows):
             return []
         table = self._table
-        etags = table.texts(table.etag.starts[rows], table.etag.ends[rows])
-        return list(
-            map(
-                _object,
-                zip(
-                    self._times(rows),
-                    _decoded(self._keys_of(rows)),
-                    _decoded(etags),
-                    table.sizes[rows].tolist(),
-                    self._classes(rows),
-                    strict=True,
-                ),
-            )
+        columns = (
+            self._times(rows),
+            _decoded(self._keys_of(rows)),
+            _decoded(table.texts(table.etag.only(rows))),
+            table.sizes[rows].tolist(),
+            self._classes(rows),
         )
+        return list(map(_object, zip(*columns, strict=True)))
 
     def _times(self, rows: Rows) -> Iterator[datetime]:
-        starts, ends = self._table.modified.starts[rows], self._table.modified.ends[rows]
+        starts, ends = self._table.modified.only(rows)
         # Before Python 3.11 a Z was not read.
-        texts = b"+00:00\n".join(self._table.texts(starts, ends - 1)) + b"+00:00"
+        texts = b"+00:00\n".join(self._table.texts(Span(starts, ends - 1))) + b"+00:00"
         return map(datetime.fromisoformat, texts.decode().split("\n"))
 
     def _classes(self, rows: Rows) -> list[str]:
@@ -157,8 +158,7 @@ class RawPage:
         if len(table.storage_classes) == 1:
             [only] = table.storage_classes
             return [only.decode() or "STANDARD"] * len(rows)
-        spans = table.storage_class
-        texts = table.texts(spans.starts[rows], spans.ends[rows])
+        texts = table.texts(table.storage_class.only(rows))
         return [text.decode() or "STANDARD" for text in texts]
 
 

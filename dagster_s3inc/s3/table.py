@@ -18,7 +18,7 @@ A page for which one of this does not hold has no table; then a real parser must
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -64,6 +64,10 @@ class Span(NamedTuple):
     starts: Places
     ends: Places
 
+    def only(self, rows: Places) -> Span:
+        """The same for these rows alone."""
+        return Span(self.starts[rows], self.ends[rows])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
@@ -75,7 +79,7 @@ class Table:
         modified: The times, all of one length, in UTC with a `Z` at the end.
         etag: The ETags, without their quotes.
         storage_class: The storage classes, as texts; empty where there is none.
-        storage_classes: Those that occur.
+        storage_classes: Those that occur; more than these in a part of a page.
         seconds: The times without their fractions, as numbers in which one can read the digits:
             20261122120000.
         sizes: In bytes.
@@ -93,10 +97,21 @@ class Table:
     sizes: Numbers
     is_amazon: bool
 
-    def texts(self, starts: Places, ends: Places) -> list[bytes]:
-        """The texts that lie between these places."""
-        entries = self.entries
-        return [entries[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+    def only(self, rows: Places) -> Table:
+        """The same table with these rows alone."""
+        return replace(
+            self,
+            key=self.key.only(rows),
+            modified=self.modified.only(rows),
+            etag=self.etag.only(rows),
+            storage_class=self.storage_class.only(rows),
+            seconds=self.seconds[rows],
+            sizes=self.sizes[rows],
+        )
+
+    def texts(self, span: Span) -> list[bytes]:
+        """The texts themselves."""
+        return _texts(self.entries, span)
 
 
 def read_table(entries: bytes) -> Table | None:
@@ -179,10 +194,11 @@ class _Reader:
         return spans, is_amazon
 
     def _require_only_blanks_between(self, starts: Places, ends: Places) -> None:
+        _require(len(starts) and starts[0] == 0 and ends[-1] == len(self._entries))
         if (starts[1:] == ends[:-1]).all():
             return
-        gaps = zip(ends[:-1].tolist(), starts[1:].tolist(), strict=True)
-        _require(all(a == b or self._entries[a:b].isspace() for a, b in gaps))
+        gaps = _texts(self._entries, Span(ends[:-1], starts[1:]))
+        _require(all(not gap or gap.isspace() for gap in gaps))
 
     def _without_quotes(self, etag: Span) -> tuple[Span, bytes]:
         """The ETags without the quotes that all of them have, and these quotes."""
@@ -236,8 +252,7 @@ class _Reader:
         first = self._entries[span.starts[0] : span.ends[0]]
         if (span.ends - span.starts == len(first)).all() and self._have(first, span.starts):
             return frozenset([first])
-        pairs = zip(span.starts.tolist(), span.ends.tolist(), strict=True)
-        return frozenset(self._entries[a:b] for a, b in pairs)
+        return frozenset(_texts(self._entries, span))
 
     def _have(self, text: bytes, places: Places) -> bool:
         """Whether this text is at all of these places, which are in order."""
@@ -245,12 +260,18 @@ class _Reader:
             return True
         if places[-1] + len(text) > len(self._entries):
             return False
-        return bool(self._windows(len(text))[places].tobytes() == text * len(places))
+        found: bytes = self._windows(len(text))[places].tobytes()
+        return found == text * len(places)
 
     def _windows(self, width: int) -> npt.NDArray[Any]:
         """All pieces of so many bytes, by their places. Makes no copy."""
         shape = (len(self._entries) - width + 1,)
-        return np.ndarray(shape, f"V{width}", self._entries, strides=(1,))
+        pieces: npt.NDArray[Any] = np.ndarray(shape, f"V{width}", self._entries, strides=(1,))
+        return pieces
+
+
+def _texts(entries: bytes, span: Span) -> list[bytes]:
+    return [entries[a:b] for a, b in zip(span.starts.tolist(), span.ends.tolist(), strict=True)]
 
 
 def _require(condition: object) -> None:

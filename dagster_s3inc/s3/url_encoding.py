@@ -39,7 +39,8 @@ def _decoded(text: bytes) -> bytes:
     characters[codes] = high[valid] << 4 | low[valid]
     kept = np.ones(len(characters), np.bool_)
     kept[codes + 1] = kept[codes + 2] = False
-    return characters[kept].tobytes()
+    decoded: bytes = characters[kept].tobytes()
+    return decoded
 
 
 def _is_utf8(text: bytes) -> bool:
