@@ -37,6 +37,14 @@ class PassMachine(CoreMachine):
         """Nothing has been handed over, and nothing may be missed."""
         super().forget()
         self.excused: set[Version] = set()
+        # After a change of filter, until a scan has taken what is below the floor as it found it.
+        self.is_sketch_known = True
+
+    def put(self, entry: S3Object) -> None:
+        """What appears late while there is no sketch cannot be revealed by it."""
+        super().put(entry)
+        if not self.is_sketch_known and entry.last_modified < self.clock:
+            self.excused.add(version(entry))
 
     def look(self, limits: ScanLimits, random: Random) -> Found:
         """A tick that stores nothing, and that sees the listing from where the pass stands."""
@@ -56,6 +64,7 @@ class PassMachine(CoreMachine):
         """Another filter; what it alone matches may count as handed over."""
         if chosen != self.filter:
             self.excused |= {version(each) for each in self.bucket.values()} - self.handed
+            self.is_sketch_known = False
         self.filter = chosen
 
     @rule(limits=LIMITS, random=RANDOMS, committed=st.sampled_from([True, True, False]))
@@ -82,6 +91,8 @@ class PassMachine(CoreMachine):
             self.commit(found)
             self.handed |= versions
             assert self.checkpoint == found.checkpoint
+            if unfinished is None and (after.settled is not None or after.floor is None):
+                self.is_sketch_known = True
 
     def check_part(self, start: str, found: Found) -> None:
         """All that is older than the horizon, up to the key that was reached, is handed over."""
