@@ -64,11 +64,11 @@ class RawPage:
         return RawPage(self._table.only(kept), url_encoded=self._url_encoded)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._table.seconds)
 
     def key_at(self, index: int) -> str:
         """The key of one entry, counted from 0."""
-        return self._key(self._rows[index])
+        return self._keys_of(self._rows[index : index + 1])[0].decode()
 
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]
