@@ -12,6 +12,7 @@ from pydantic import Field
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.objects import S3Object, format_time, parse_time
+from dagster_s3inc.core.validation import require_at_least
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.reading import open_object
 
@@ -64,6 +65,17 @@ class S3File(dg.Config):
     storage_class: str | None = Field(default=None, description="As S3 names it, as in STANDARD.")
 
 
+_FILE_COLUMNS: Final = dg.TableSchema(
+    columns=[
+        dg.TableColumn("key", "string"),
+        dg.TableColumn("size", "int", description="In bytes."),
+        dg.TableColumn("last_modified", "string"),
+        dg.TableColumn("storage_class", "string"),
+        dg.TableColumn("etag", "string"),
+    ]
+)
+
+
 class S3Batch(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The files that one run processes; an op or asset names it as a parameter.
 
@@ -88,6 +100,10 @@ class S3Batch(dg.ConfigurableResource):  # type: ignore[type-arg]
     batch_id: str | None = Field(
         default=None,
         description="Equal for the same versions of the same files. The sensor fills this in.",
+    )
+    generation: int | None = Field(
+        default=None,
+        description="Counts the sensor's beginnings: a reset adds one. The sensor fills this in.",
     )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
@@ -122,6 +138,36 @@ class S3Batch(dg.ConfigurableResource):  # type: ignore[type-arg]
     def total_bytes(self) -> int:
         """The sum of the sizes, in bytes; a file given without a size counts as zero."""
         return sum(file.size or 0 for file in self.files)
+
+    def metadata(self, *, max_files: int = 100) -> dict[str, Any]:
+        """Tells what the batch is, for a `MaterializeResult` or `context.add_output_metadata`.
+
+        Dagster draws the numbers over time. What is not known, as in a run launched by hand, is
+        left out.
+
+        Args:
+            max_files: The most files in the table, the first of the batch. Dagster keeps the table
+                with the event.
+
+        Raises:
+            ConfigurationError: `max_files` is no number of at least 1.
+        """
+        require_at_least("max_files", max_files, 1, unit="files in the table")
+        times = sorted(parse_time(each.last_modified) for each in self.files if each.last_modified)
+        known = {
+            FILES_TAG: len(self),
+            BYTES_TAG: self.total_bytes,
+            GENERATION_TAG: self.generation,
+            BATCH_ID_TAG: self.batch_id,
+            "dagster_s3inc/oldest": format_time(times[0]) if times else None,
+            "dagster_s3inc/newest": format_time(times[-1]) if times else None,
+            "dagster_s3inc/files_not_in_table": max(0, len(self) - max_files) or None,
+            "dagster_s3inc/file_table": dg.MetadataValue.table(
+                [dg.TableRecord(each.model_dump()) for each in self.files[:max_files]],
+                schema=_FILE_COLUMNS,
+            ),
+        }
+        return {name: value for name, value in known.items() if value is not None}
 
     def uri(self, file: S3File) -> str:
         """The file as `s3://BUCKET/KEY`."""
@@ -161,11 +207,12 @@ s3_batch = S3Batch.configure_at_launch()
 """`S3Batch` ready for `Definitions(resources={"batch": s3_batch})`."""
 
 
-def batch_config(bucket: str, batch: Batch) -> dict[str, Any]:
+def batch_config(bucket: str, batch: Batch, generation: int) -> dict[str, Any]:
     """The config of the `S3Batch` that holds these objects."""
     return {
         "bucket": bucket,
         "batch_id": batch.id,
+        "generation": generation,
         "files": [
             {
                 "key": member.key,

@@ -15,13 +15,7 @@ from dagster_s3inc.errors import ResetError
 from dagster_s3inc.instance import SensorAddress, instance_of
 from dagster_s3inc.markers import EVERYTHING, FAILED, MATCHING, ResetMarker, resets
 
-__all__ = [
-    "Start",
-    "make_run_key",
-    "next_generation",
-    "start_from",
-    "start_of_tick",
-]
+__all__ = ["Start", "make_run_key", "next_generation", "start_from", "start_of_tick"]
 
 
 class Start(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
 
 import dagster as dg
 from dagster_aws.s3 import S3Resource
@@ -11,25 +12,32 @@ from dagster_aws.s3 import S3Resource
 from dagster_s3inc.batch import s3_batch
 from dagster_s3inc.reset import build_s3_reset_job
 from dagster_s3inc.sensor import build_s3_incremental_sensor
+from dagster_s3inc.source import SourceAsset, build_s3_source_asset, build_s3_source_checks
 
-__all__ = ["build_s3_incremental_definitions"]
+__all__ = ["NAMED_AFTER_SENSOR", "S3_FROM_ENVIRONMENT", "build_s3_incremental_definitions"]
+
+NAMED_AFTER_SENSOR: Final = "{name}_files"
+"""The key of a source asset by default: of sensor `landing` it is `landing_files`."""
 
 # One object for all calls: Definitions.merge refuses two different ones under the same key.
-_S3_FROM_ENVIRONMENT = S3Resource()
+S3_FROM_ENVIRONMENT: Final = S3Resource()
 
 
 def build_s3_incremental_definitions(
     *,
     name: str,
     uri: str,
-    s3: Any = _S3_FROM_ENVIRONMENT,
+    s3: Any = S3_FROM_ENVIRONMENT,
     assets: Sequence[Any] = (),
+    source_asset: SourceAsset | None = NAMED_AFTER_SENSOR,
+    max_backlog_age: timedelta | None = None,
     reset_job_name: str | None = None,
+    reset_job_options: Mapping[str, Any] | None = None,
     s3_resource_key: str = "s3",
     batch_resource_key: str = "batch",
     **sensor_options: Any,
 ) -> dg.Definitions:
-    """Builds the sensor, its reset job and the resources that both the sensor and the runs need.
+    """Builds the sensor, its reset job, its source asset, and the resources that all need.
 
     Put it beside the rest with `Definitions.merge`.
 
@@ -39,7 +47,12 @@ def build_s3_incremental_definitions(
         s3: The S3 resource; by default an `S3Resource` that takes everything from the
             environment. None leaves it out, for definitions that have one under that key.
         assets: Assets (and anything else that `Definitions` takes as such) to include.
+        source_asset: The asset that stands for the prefix, upstream of those that read it: its
+            key, in which `{name}` stands for the sensor's name, or what `build_s3_source_asset`
+            made. None leaves it out, and its checks.
+        max_backlog_age: See `build_s3_incremental_sensor`.
         reset_job_name: By default `reset_` and the sensor's name.
+        reset_job_options: Everything else that `build_s3_reset_job` takes.
         s3_resource_key: The key of the S3 resource.
         batch_resource_key: The key of the `S3Batch` resource.
         **sensor_options: Everything else that `build_s3_incremental_sensor` takes, one of
@@ -48,19 +61,35 @@ def build_s3_incremental_definitions(
     Raises:
         ConfigurationError: An argument is wrong, contradictory or missing.
     """
+    source = _source(source_asset, name, uri)
     sensor = build_s3_incremental_sensor(
         name=name,
         uri=uri,
+        source_asset=source,
+        max_backlog_age=max_backlog_age,
         s3_resource_key=s3_resource_key,
         batch_resource_key=batch_resource_key,
         **sensor_options,
     )
+    reset_job = build_s3_reset_job(sensor=sensor, name=reset_job_name, **(reset_job_options or {}))
     resources = {batch_resource_key: s3_batch}
     if s3 is not None:
         resources[s3_resource_key] = s3
+    checks = []
+    if source is not None:
+        checks = [build_s3_source_checks(source_asset=source, max_backlog_age=max_backlog_age)]
     return dg.Definitions(
-        assets=list(assets),
+        assets=[*assets, *([] if source is None else [source])],
+        asset_checks=checks,
         sensors=[sensor],
-        jobs=[build_s3_reset_job(sensor=sensor, name=reset_job_name)],
+        jobs=[reset_job],
         resources=resources,
     )
+
+
+def _source(source_asset: SourceAsset | None, name: str, uri: str) -> dg.AssetSpec | None:
+    if source_asset is None or isinstance(source_asset, dg.AssetSpec):
+        return source_asset
+    if isinstance(source_asset, str):
+        source_asset = source_asset.replace("{name}", name)
+    return build_s3_source_asset(key=source_asset, uri=uri)

@@ -10,8 +10,8 @@ import dagster as dg
 from dagster import DagsterRunStatus
 
 from dagster_s3inc.batch import BATCH_ID_TAG, GENERATION_TAG
+from dagster_s3inc.batch_runs import UNFINISHED, batch_of, failed_batches, runs_with, tags_of
 from dagster_s3inc.instance import SensorAddress
-from dagster_s3inc.runs import UNFINISHED, batch_of, failed_batches, runs_with, tags_of
 
 __all__ = ["Flow", "Gate", "OnFailure"]
 

@@ -1,12 +1,12 @@
 """What we read from, and write to, a Dagster instance beyond its public interface.
 
-Everything private of Dagster that this package relies on is named in this module. Checked on
-Dagster 1.13.27.
+Everything private of Dagster that this package relies on is named in this module and in
+`stored_sensors`. Checked on Dagster 1.13.27.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import dagster as dg
@@ -15,6 +15,9 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.selector import InstigatorSelector
 from dagster._core.errors import DagsterInvariantViolationError
 from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData, TickStatus
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+)
 from dagster._core.storage.tags import REPOSITORY_LABEL_TAG, SENSOR_NAME_TAG
 
 from dagster_s3inc.errors import ResetError
@@ -25,6 +28,10 @@ __all__ = [
     "cancel_queued",
     "evaluation_of",
     "instance_of",
+    "latest_evaluation",
+    "latest_metadata",
+    "sensor_data",
+    "sensor_states",
     "sensors_beside",
 ]
 
@@ -89,6 +96,34 @@ def cancel_queued(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> int:
     return count
 
 
+def latest_evaluation(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey
+) -> dg.AssetCheckEvaluation | None:
+    """What an asset check said last; None if it never said anything."""
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+    )
+    for record in records:
+        if record.event is not None and record.event.dagster_event is not None:
+            return record.event.dagster_event.asset_check_evaluation_data
+    return None
+
+
+def latest_metadata(
+    instance: dg.DagsterInstance, key: dg.AssetKey
+) -> Mapping[str, dg.MetadataValue]:
+    """The metadata of the latest materialization or observation of an asset."""
+    records = [
+        *instance.fetch_materializations(key, limit=1).records,
+        *instance.fetch_observations(key, limit=1).records,
+    ]
+    if not records:
+        return {}
+    latest = max(records, key=lambda record: record.storage_id)
+    event = latest.asset_materialization or latest.event_log_entry.asset_observation
+    return {} if event is None else event.metadata
+
+
 class SensorState:
     """A sensor's stored cursor.
 
@@ -115,12 +150,12 @@ class SensorState:
     @property
     def cursor(self) -> str | None:
         """The cursor as it is stored now; None for a sensor that never ran."""
-        return self._data(self._find()).cursor
+        return sensor_data(self._find()).cursor
 
     @property
     def last_run_key(self) -> str | None:
         """The run key of the last run that the sensor requested."""
-        return self._data(self._find()).last_run_key
+        return sensor_data(self._find()).last_run_key
 
     def is_ticking(self) -> bool:
         """Whether a tick has begun and not ended."""
@@ -137,7 +172,7 @@ class SensorState:
         state = self._find()
         if state is None or state.instigator_data is None:
             return False
-        data = self._data(state)._replace(cursor=cursor)
+        data = sensor_data(state)._replace(cursor=cursor)
         self._instance.update_instigator_state(state.with_data(data))
         return True
 
@@ -145,7 +180,7 @@ class SensorState:
         name, scope = self._address.name, self._address.scope
         states = [
             state
-            for state in self._instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+            for state in sensor_states(self._instance)
             if state.instigator_name == name and scope in (None, state.selector_id)
         ]
         if len(states) > 1:
@@ -156,10 +191,16 @@ class SensorState:
             )
         return states[0] if states else None
 
-    @staticmethod
-    def _data(state: InstigatorState | None) -> SensorInstigatorData:
-        data = None if state is None else state.instigator_data
-        return data if isinstance(data, SensorInstigatorData) else SensorInstigatorData()
+
+def sensor_data(state: InstigatorState | None) -> SensorInstigatorData:
+    """What is stored of a sensor beside its status; empty where nothing is."""
+    data = None if state is None else state.instigator_data
+    return data if isinstance(data, SensorInstigatorData) else SensorInstigatorData()
+
+
+def sensor_states(instance: dg.DagsterInstance) -> Sequence[InstigatorState]:
+    """The states of all sensors that were started or have ticked."""
+    return instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
 
 
 def _scope(location_name: str, repository_name: str, sensor_name: str) -> str:

@@ -13,11 +13,7 @@ from typing import NamedTuple
 import dagster as dg
 from dagster import DagsterRunStatus
 
-from dagster_s3inc.core.batching import Batch
-from dagster_s3inc.core.limits import ScanLimits
-from dagster_s3inc.core.words import count
-from dagster_s3inc.instance import SensorAddress
-from dagster_s3inc.runs import (
+from dagster_s3inc.batch_runs import (
     UNFINISHED,
     BatchOfJob,
     FailedBatch,
@@ -27,6 +23,10 @@ from dagster_s3inc.runs import (
     runs_with,
     tags_of,
 )
+from dagster_s3inc.core.batching import Batch
+from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.words import count
+from dagster_s3inc.instance import SensorAddress
 
 __all__ = ["Again", "Retry", "Turn"]
 

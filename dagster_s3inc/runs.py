@@ -1,143 +1,146 @@
-"""The runs of a sensor's batches, as the instance knows them."""
+"""Which runs processed a file: asked of the instance, from a notebook or a terminal.
+
+Tags cannot hold keys (63 characters), so the runs' config is read. In the UI: the source asset's
+reports name the first and the last key of each batch, with a link to its runs; and a run's config
+lists its files.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
 
 import dagster as dg
-from dagster import DagsterRunStatus
+from dagster import DagsterRunStatus, RunRecord
 
-from dagster_s3inc.batch import (
-    BATCH_ID_TAG,
-    GENERATION_TAG,
-    GROUP_TAG,
-    SKIPPED_TAG,
-    SOURCE_TAG,
-    read_batch_config,
-)
-from dagster_s3inc.core.batching import Batch
-from dagster_s3inc.instance import SensorAddress
+from dagster_s3inc.batch import SOURCE_TAG
+from dagster_s3inc.core.validation import require_at_least, require_aware
+from dagster_s3inc.s3.location import S3Location
 
-__all__ = [
-    "FAILED",
-    "UNFINISHED",
-    "BatchOfJob",
-    "FailedBatch",
-    "Tags",
-    "batch_of",
-    "failed_batches",
-    "requested_batch",
-    "runs_with",
-    "tags_of",
-]
+__all__ = ["FileRun", "FoundRuns", "find_runs"]
 
-UNFINISHED: Final = (
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.MANAGED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-)
-FAILED: Final = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
-
-# So many run records are read at a time, and so many batches asked for; a read takes about 5 ms.
+# The config of a run of 100 files is about 10 KB.
 _PAGE: Final = 100
 
-Tags = Mapping[str, str | Sequence[str]]
 
-
-class BatchOfJob(NamedTuple):
-    """A batch on one of the jobs on which it was launched."""
-
-    batch_id: str
-    job_name: str
-
-
-class FailedBatch(NamedTuple):
-    """A batch that no run of a job has processed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRun:
+    """A run that had a file in its batch.
 
     Attributes:
-        batch: The batch and the job.
-        run_ids: Its failed runs, oldest first.
-        newest: The newest of them.
+        run_id: The run's id.
+        job_name: The job that was run.
+        status: The run's status when it was looked up.
+        created: When the run was created, aware.
+        uri: The file, as `s3://BUCKET/KEY`.
+        etag: Of the version that was handed over; None if the run was launched without it.
+        last_modified: Of that version, as ISO 8601; None if the run was launched without it.
+        batch_id: The batch's id; None if the run was launched by hand.
+        generation: The batch's generation; None if the run was launched by hand.
     """
 
-    batch: BatchOfJob
-    run_ids: tuple[str, ...]
-    newest: dg.DagsterRun
-
-    @property
-    def is_skipped(self) -> bool:
-        """Whether someone has given it up."""
-        return SKIPPED_TAG in self.newest.tags
-
-
-def tags_of(source: str, address: SensorAddress, generations: Iterable[int] | None = None) -> Tags:
-    """The tags of the runs that a sensor has requested, in these generations or in any."""
-    tags: dict[str, str | Sequence[str]] = {SOURCE_TAG: source, **address.run_tags}
-    if generations is not None:
-        tags[GENERATION_TAG] = [str(each) for each in generations]
-    return tags
+    run_id: str
+    job_name: str
+    status: DagsterRunStatus
+    created: datetime
+    uri: str
+    etag: str | None
+    last_modified: str | None
+    batch_id: str | None
+    generation: int | None
 
 
-def batch_of(run: dg.DagsterRun) -> BatchOfJob:
-    """The batch that a run processes; without a batch, it is one of its own."""
-    return BatchOfJob(run.tags.get(BATCH_ID_TAG, run.run_id), run.job_name)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundRuns:
+    """The runs that had a file in their batches.
+
+    Attributes:
+        runs: The newest first.
+        looked_at: How many runs were looked at.
+        is_complete: Whether these are all: False if there are more runs than were looked at.
+    """
+
+    runs: tuple[FileRun, ...]
+    looked_at: int
+    is_complete: bool
 
 
-def requested_batch(run: dg.DagsterRun, resource_key: str) -> Batch | None:
-    """The files that the sensor requested a run for; None if its config is not the sensor's."""
-    try:
-        config: Any = run.run_config["resources"]
-        return read_batch_config(config[resource_key]["config"], group=run.tags.get(GROUP_TAG))
-    except (KeyError, TypeError, ValueError):
-        return None
+def find_runs(
+    instance: dg.DagsterInstance,
+    key: str,
+    *,
+    source: str | None = None,
+    created_after: datetime | None = None,
+    max_runs: int = 10_000,
+) -> FoundRuns:
+    """Finds the runs that had a file in their batches.
+
+    Re-executions and runs launched by hand are among them. Reads the config of one run after the
+    other, newest first: 1,000 runs of 100 files take about a second. Narrow it by `source` or
+    `created_after` where there are many.
+
+    Args:
+        instance: Such as `DagsterInstance.get()`.
+        key: The file's whole key; or `s3://BUCKET/KEY`, where several buckets have that key.
+        source: Only runs that the sensor of this URI requested, as `s3://BUCKET/PREFIX`, and their
+            re-executions.
+        created_after: Only runs created after this time, aware.
+        max_runs: The most runs to look at.
+
+    Raises:
+        ConfigurationError: An argument is wrong.
+    """
+    require_at_least("max_runs", max_runs, 1, unit="runs")
+    if created_after is not None:
+        require_aware("created_after", created_after)
+    wanted = S3Location.parse(key) if key.startswith("s3://") else None
+    tags = {} if source is None else {SOURCE_TAG: S3Location.parse(source).uri}
+    filters = dg.RunsFilter(tags=tags, created_after=created_after)
+    found: list[FileRun] = []
+    looked_at = 0
+    for record in _records(instance, filters):
+        if looked_at == max_runs:
+            return FoundRuns(runs=tuple(found), looked_at=looked_at, is_complete=False)
+        looked_at += 1
+        for config in _batches(record.dagster_run.run_config):
+            if wanted is not None and config["bucket"] != wanted.bucket:
+                continue
+            sought = key if wanted is None else wanted.key
+            found += [
+                _file_run(record, config, file)
+                for file in config["files"]
+                if isinstance(file, Mapping) and file.get("key") == sought
+            ]
+    return FoundRuns(runs=tuple(found), looked_at=looked_at, is_complete=True)
 
 
-def runs_with(
-    instance: dg.DagsterInstance, tags: Tags, statuses: Sequence[DagsterRunStatus] | None = None
-) -> Iterator[dg.DagsterRun]:
-    """The runs with these tags in one of these statuses, newest first."""
-    filters, cursor = dg.RunsFilter(tags=tags, statuses=statuses), None
-    while True:
-        records = instance.get_run_records(filters, limit=_PAGE, cursor=cursor)
-        for record in records:
-            yield record.dagster_run
-        if len(records) < _PAGE:
-            return
+def _records(instance: dg.DagsterInstance, filters: dg.RunsFilter) -> Iterator[RunRecord]:
+    cursor = None
+    while records := instance.get_run_records(filters, limit=_PAGE, cursor=cursor):
+        yield from records
         cursor = records[-1].dagster_run.run_id
 
 
-def failed_batches(
-    instance: dg.DagsterInstance,
-    tags: Tags,
-    *,
-    unless: Sequence[DagsterRunStatus],
-    of: Callable[[dg.DagsterRun], BatchOfJob] = batch_of,
-) -> Iterator[FailedBatch]:
-    """The batches of which runs failed or were cancelled, the first to be requested first.
+def _batches(run_config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The configs in which a run got its batches, under whatever resource key."""
+    for resource in (run_config.get("resources") or {}).values():
+        config = (resource or {}).get("config")
+        if isinstance(config, Mapping) and {"bucket", "files"} <= config.keys():
+            yield config
 
-    Args:
-        instance: Knows the runs.
-        tags: Of the runs that count.
-        unless: A batch with a run in one of these statuses is none of them.
-        of: Tells the batch of a run.
-    """
-    found: dict[BatchOfJob, FailedBatch] = {}
-    for run in runs_with(instance, tags, FAILED):
-        batch = of(run)
-        known = found.pop(batch, None)
-        # The oldest run of a batch, read last, tells its place among the others.
-        found[batch] = (
-            FailedBatch(batch, (run.run_id,), run)
-            if known is None
-            else known._replace(run_ids=(run.run_id, *known.run_ids))
-        )
-    oldest_first = iter(reversed(found.values()))
-    while chunk := list(islice(oldest_first, _PAGE)):
-        ids = [each.batch.batch_id for each in chunk]
-        good = set(map(of, runs_with(instance, {**tags, BATCH_ID_TAG: ids}, unless)))
-        yield from (each for each in chunk if each.batch not in good)
+
+def _file_run(record: RunRecord, config: Mapping[str, Any], file: Mapping[str, Any]) -> FileRun:
+    run = record.dagster_run
+    return FileRun(
+        run_id=run.run_id,
+        job_name=run.job_name,
+        status=run.status,
+        created=record.create_timestamp,
+        uri=S3Location(config["bucket"], file["key"]).uri,
+        etag=file.get("etag"),
+        last_modified=file.get("last_modified"),
+        batch_id=config.get("batch_id"),
+        generation=config.get("generation"),
+    )

@@ -14,7 +14,7 @@ from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.sketch import CELLS
-from dagster_s3inc.core.validation import require_at_least, require_aware
+from dagster_s3inc.core.validation import require_at_least, require_aware, require_positive
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.flow import Flow, OnFailure
 from dagster_s3inc.instance import evaluation_of
@@ -22,6 +22,7 @@ from dagster_s3inc.partitions import GroupBy, Grouping
 from dagster_s3inc.s3.listing import LANES
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanning import TIME_BUDGET, Scanner
+from dagster_s3inc.source import SourceAsset, SourceReporter, key_of
 from dagster_s3inc.tick import Tick
 
 __all__ = ["StartFrom", "build_s3_incremental_sensor", "tick_of"]
@@ -56,6 +57,8 @@ def build_s3_incremental_sensor(
     time_budget: timedelta | None = TIME_BUDGET,
     lanes: int = LANES,
     sketch_cells: int = CELLS,
+    source_asset: SourceAsset | None = None,
+    max_backlog_age: timedelta | None = None,
     s3_resource_key: str = "s3",
     batch_resource_key: str = "batch",
     minimum_interval_seconds: int | None = None,
@@ -119,6 +122,11 @@ def build_s3_incremental_sensor(
             later than `lookback` after their LastModified: a multiple of 4. Two thirds as many
             such changes from one tick to the next can be told apart; each cell takes 19 bytes of
             the cursor.
+        source_asset: The asset that stands for the prefix, as `build_s3_source_asset` makes it, or
+            its key. Each tick that hands something over reports to it. None means that ticks
+            report to no asset.
+        max_backlog_age: The check `backlog_age` of the source asset warns while a file waits that
+            was modified so long ago; see `build_s3_source_checks`.
         s3_resource_key: The key of the S3 resource: an `S3Resource`, or a boto3 S3 client.
         batch_resource_key: The key under which the run finds its `S3Batch`.
         minimum_interval_seconds: As `dagster.SensorDefinition` takes it.
@@ -168,6 +176,7 @@ def build_s3_incremental_sensor(
         batch_resource_key=batch_resource_key,
         job_names=_job_names(name, targets),
         run_tags=dict(run_tags or {}),
+        reporter=_reporter(source_asset, location, max_backlog_age),
     )
 
     # Resources come as keyword arguments where the sensor is called directly, as in a test.
@@ -208,6 +217,21 @@ def _grouping(
             "r'dt=(?P<partition>\\d{4}-\\d\\d-\\d\\d)/'"
         )
     return None
+
+
+def _reporter(
+    source_asset: SourceAsset | None, location: S3Location, max_backlog_age: timedelta | None
+) -> SourceReporter | None:
+    if max_backlog_age is not None:
+        require_positive("max_backlog_age", max_backlog_age)
+        if source_asset is None:
+            raise ConfigurationError(
+                "max_backlog_age is the bound of a check of the source asset, but there is no "
+                "source_asset. Give both or none."
+            )
+    if source_asset is None:
+        return None
+    return SourceReporter(key=key_of(source_asset), max_backlog_age=max_backlog_age)
 
 
 def _for_each(jobs: Sequence[Any] | None, max_request_bytes: int | None) -> int | None:

@@ -26,6 +26,7 @@ from dagster_s3inc.partitions import Grouping, Placement
 from dagster_s3inc.retry import Retry
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanning import Look, Scanner
+from dagster_s3inc.source import SourceEvent, SourceReporter
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -51,6 +52,7 @@ class Tick:
         batch_resource_key: The key under which the run finds its batch.
         job_names: The jobs that each batch is launched on; None stands for the only target.
         run_tags: Tags for every run, beside those that tell the batch.
+        reporter: Tells the source asset what a tick saw; None if there is no such asset.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Tick:
     batch_resource_key: str
     job_names: tuple[str | None, ...]
     run_tags: Mapping[str, str]
+    reporter: SourceReporter | None = None
 
     def evaluate(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
         """Looks once, and requests a run for each batch. Has no side effects.
@@ -86,9 +89,8 @@ class Tick:
         gate = self.flow.gate(instance, address, start.checkpoint.generations)
         placement = None if self.grouping is None else self.grouping.placement(instance)
         look = self._look(context, start, gate, placement)
-        report = describe_scan(
-            look.result, source=self.location.uri, seconds=time.monotonic() - began
-        )
+        seconds = time.monotonic() - began
+        report = describe_scan(look.result, source=self.location.uri, seconds=seconds)
         warnings = [*report.warnings]
         if placement is not None and (unplaced := placement.describe()):
             warnings.append(unplaced)
@@ -98,7 +100,17 @@ class Tick:
         context.log.info(describe_cost(look.requests, self.interval_seconds))
         for warning in warnings:
             context.log.warning(warning)
-        return self._result(look.result, instance, [report.summary, *warnings])
+        said = [report.summary, *warnings]
+        events: list[SourceEvent] = []
+        if self.reporter is not None:
+            events = self.reporter.events(
+                instance,
+                look,
+                words=" ".join(said),
+                seconds=seconds,
+                unplaced=None if placement is None else placement.unplaced,
+            )
+        return self._result(look.result, instance, said, events)
 
     def _look(
         self,
@@ -177,14 +189,21 @@ class Tick:
         )
 
     def _result(
-        self, result: ScanResult, instance: dg.DagsterInstance | None, said: list[str]
+        self,
+        result: ScanResult,
+        instance: dg.DagsterInstance | None,
+        said: list[str],
+        asset_events: list[SourceEvent],
     ) -> dg.SensorResult:
         cursor = encode_checkpoint(result.checkpoint)
         if not result.batches:
-            return dg.SensorResult(skip_reason=" ".join(said), cursor=cursor)
+            return dg.SensorResult(
+                skip_reason=" ".join(said), cursor=cursor, asset_events=asset_events
+            )
         return dg.SensorResult(
             run_requests=list(self._requests(result)),
             cursor=cursor,
+            asset_events=asset_events,
             dynamic_partitions_requests=self._new_partitions(result.batches, instance),
         )
 
@@ -199,7 +218,7 @@ class Tick:
                 yield self._request(batch, result.checkpoint, job_name)
 
     def _request(self, batch: Batch, checkpoint: Checkpoint, job_name: str | None) -> dg.RunRequest:
-        config = batch_config(self.location.bucket, batch)
+        config = batch_config(self.location.bucket, batch, checkpoint.generation)
         return dg.RunRequest(
             run_key=make_run_key(checkpoint.generation, batch.id, job_name),
             run_config={"resources": {self.batch_resource_key: {"config": config}}},

@@ -20,6 +20,7 @@ environment:
                        bucket must exist
   AWS_ENDPOINT_URL_S3  use this S3 server instead of AWS; if no folder is given, a bucket
                        "example-landing" is made there
+  EXAMPLE_STATE        keep what Dagster and DuckDB store in this folder, instead of .state
   and everything else that boto3 reads, such as AWS_PROFILE
 """
 

@@ -1,12 +1,20 @@
 """The code location: start reading here.
 
-One call makes a sensor, the job that resets it, and the two resources that the runs need.
+One call makes a sensor, the job that resets it, the two resources that the runs need, and the
+asset that stands for the files in S3.
 Everything else is ordinary Dagster.
 """
 
+from datetime import timedelta
+
 import dagster as dg
 
-from dagster_s3inc import BatchPolicy, ObjectFilter, build_s3_incremental_definitions
+from dagster_s3inc import (
+    BatchPolicy,
+    ObjectFilter,
+    build_s3_incremental_definitions,
+    build_s3_source_asset,
+)
 from example_project.assets import orders, revenue_by_day
 from example_project.settings import landing_uri, warehouse_path
 from example_project.warehouse import Warehouse
@@ -28,6 +36,17 @@ defs = dg.Definitions.merge(
         objects=ObjectFilter(include="*.ndjson.gz"),
         # Someone is watching. A minute would do where nobody is.
         minimum_interval_seconds=5,
+        # What the files are in the asset graph, upstream of `orders`. The sensor's ticks report to
+        # it what came in and what waits. Without this it would be called landed_orders_files.
+        source_asset=build_s3_source_asset(
+            key="landed_order_files",
+            uri=landing_uri(),
+            group_name="shop",
+            # Nothing new for an hour: the shop is closed, or its upload is broken.
+            freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=1)),
+        ),
+        # A check of that asset warns if a file has waited for so long to be handed over.
+        max_backlog_age=timedelta(minutes=10),
         # By default a sensor waits until someone switches it on in the UI.
         default_status=dg.DefaultSensorStatus.RUNNING,
         # Not given: s3=S3Resource(...). The default takes credentials, region and endpoint from

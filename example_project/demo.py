@@ -128,6 +128,7 @@ def _where_to_look(ui: str, state: Path) -> str:
     return f"""
 Where to look:
   the sensor and its ticks      {location}/sensors/landed_orders
+  what came in, and what waits  {ui}/assets/landed_order_files
   one run for each batch        {ui}/runs
   the summary                   {ui}/assets/revenue_by_day
                                 (its plot: press "Show Markdown")

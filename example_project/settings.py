@@ -25,7 +25,7 @@ ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 DEFAULT_URI = "s3://example-landing/orders/"
 
 ROOT = Path(__file__).resolve().parent.parent
-STATE = ROOT / ".state"
+STATE = Path(os.environ.get("EXAMPLE_STATE") or ROOT / ".state")
 
 
 def landing_uri() -> str:

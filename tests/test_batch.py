@@ -11,7 +11,7 @@ from dagster_s3inc import S3Batch, S3File, s3_batch
 from dagster_s3inc.batch import batch_config
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.objects import S3Object
-from dagster_s3inc.errors import ObjectChangedError
+from dagster_s3inc.errors import ConfigurationError, ObjectChangedError
 from tests.servers import S3Server
 
 MOMENT = datetime(2026, 1, 31, 23, 59, 59, tzinfo=timezone.utc)
@@ -39,7 +39,7 @@ def test_sensors_config_is_what_the_run_gets() -> None:
         S3Object(MOMENT, "in/b", "e1", 3),
         S3Object(MOMENT, "in/ü#?%", "e2", 4, "GLACIER_IR"),
     )
-    config = batch_config("bucket", Batch(objects))
+    config = batch_config("bucket", Batch(objects), 3)
     result = looking.execute_in_process(run_config=run_config(**config))
     assert result.output_for_node("look") == ["s3://bucket/in/b 3 e1", "s3://bucket/in/ü#?% 4 e2"]
 
@@ -109,3 +109,45 @@ def test_batch_and_s3_reach_an_asset(moto: S3Server, new_bucket: Callable[[S3Ser
         run_config=run_config(bucket=bucket, files=[{"key": "k"}]),
     )
     assert result.output_for_node("lines") == 2
+
+
+def test_metadata_tells_what_the_batch_is() -> None:
+    """The metadata has the numbers, the times, and a table of the first files."""
+    later = MOMENT.replace(year=2027)
+    objects = (S3Object(MOMENT, "in/b", "e1", 3), S3Object(later, "in/a", "e2", 4))
+    batch = Batch(objects)
+    found = S3Batch(**batch_config("bucket", batch, 5)).metadata(max_files=1)
+    table = found.pop("dagster_s3inc/file_table")
+    assert found == {
+        "dagster_s3inc/files": 2,
+        "dagster_s3inc/bytes": 7,
+        "dagster_s3inc/generation": 5,
+        "dagster_s3inc/batch_id": batch.id,
+        "dagster_s3inc/oldest": "2026-01-31T23:59:59Z",
+        "dagster_s3inc/newest": "2027-01-31T23:59:59Z",
+        "dagster_s3inc/files_not_in_table": 1,
+    }
+    [record] = table.records
+    assert record.data == {
+        "key": "in/b",
+        "size": 3,
+        "last_modified": "2026-01-31T23:59:59Z",
+        "etag": "e1",
+        "storage_class": "STANDARD",
+    }
+    with pytest.raises(ConfigurationError, match="max_files must be at least 1"):
+        S3Batch(bucket="bucket", files=[S3File(key="in/a")]).metadata(max_files=0)
+
+
+def test_metadata_leaves_out_what_is_not_known() -> None:
+    """Of a batch given by hand, the metadata has what was given, and Dagster takes it."""
+
+    @dg.asset
+    def loaded(batch: S3Batch) -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata=batch.metadata())
+
+    config = run_config(bucket="bucket", files=[{"key": "in/a"}])
+    result = dg.materialize([loaded], resources={"batch": s3_batch}, run_config=config)
+    [event] = result.asset_materializations_for_node("loaded")
+    known = {name for name in event.metadata if name.startswith("dagster_s3inc/")}
+    assert known == {f"dagster_s3inc/{name}" for name in ("files", "bytes", "file_table")}

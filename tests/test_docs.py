@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
 
+from tests.servers import S3Server, fill
+
 TESTS = Path(__file__).parent
-DOCS = sorted((TESTS.parent / "docs").glob("*.md"))
+DOCS = sorted((TESTS.parent / "docs").rglob("*.md"))
+BLOCK = re.compile(r"^( *)```python\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 NAMED = re.compile(r"`((?:\w+/)*test_\w+\.py)?(?:::(test_\w+))?`")
 
 
@@ -28,3 +34,35 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+@pytest.fixture
+def lake(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bucket that the documentation speaks of, found through the environment."""
+    for name, value in moto.environment.items():
+        monkeypatch.setenv(name, value)
+    client = moto.client()
+    if "lake" not in {each["Name"] for each in client.list_buckets()["Buckets"]}:
+        client.create_bucket(Bucket="lake")
+    fill("lake", [f"landing/{number}.csv" for number in range(3)])
+
+
+def code_of(page: Path) -> str:
+    """All the Python code of a page, in order."""
+    found = BLOCK.findall(page.read_text("utf-8"))
+    return "\n".join(textwrap.dedent(code) for _, code in found)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in DOCS if code_of(page)], ids=lambda page: page.stem
+)
+@pytest.mark.usefixtures("lake")
+def test_code_of_the_docs_runs(page: Path) -> None:
+    """The code of a page runs from top to bottom, and its definitions can be loaded."""
+    space: dict[str, Any] = {"__name__": page.stem}
+    # Without this module's __future__ imports, as in a module of its own.
+    exec(compile(code_of(page), page.name, "exec", dont_inherit=True), space)  # noqa: S102
+    if "defs" in space:
+        dg.Definitions.validate_loadable(space["defs"])
+    if "run_once" in space:
+        space["run_once"]()

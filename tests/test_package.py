@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import dagster_s3inc
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -44,7 +46,7 @@ def test_sdist_can_be_tested(built: Path) -> None:
 
 
 def test_wheel_works_in_a_fresh_environment(built: Path, tmp_path: Path) -> None:
-    """The wheel installs into a fresh environment, and imports there from nowhere else.
+    """The wheel installs into a fresh environment, imports there from nowhere else, and runs.
 
     What it depends on is taken from this environment, so that nothing is fetched again.
     """
@@ -57,8 +59,30 @@ def test_wheel_works_in_a_fresh_environment(built: Path, tmp_path: Path) -> None
     pip = [sys.executable, "-m", "pip", "--python", str(python)]
     install = [*pip, "install", "--no-deps", "--no-index", "--force-reinstall", str(wheel)]
     subprocess.run(install, check=True, capture_output=True)
-    script = "import dagster_s3inc as d; print(d.__file__, d.__version__)"
+    script = (
+        "import dagster_s3inc as d; [getattr(d, name) for name in d.__all__]; "
+        "print(d.__file__, d.__version__)"
+    )
     ran = subprocess.run(
         [str(python), "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path
     )
     assert ran.stdout.split()[0].startswith(str(site))
+    command = [str(tmp_path / "venv/bin/dagster-s3inc"), "--version"]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert ran.stdout == f"dagster-s3inc, version {dagster_s3inc.__version__}\n"
+
+
+def test_every_name_is_found() -> None:
+    """Each name that the package exports is imported when it is asked for, and no other is."""
+    assert {*dagster_s3inc._MODULES, "__version__"} == set(dagster_s3inc.__all__)
+    assert all(hasattr(dagster_s3inc, name) for name in dagster_s3inc.__all__)
+    assert not hasattr(dagster_s3inc, "nothing")
+
+
+def test_processor_loads_no_dagster() -> None:
+    """A program that uses the processor alone does not load Dagster."""
+    script = (
+        "from dagster_s3inc import BatchPolicy, ObjectFilter, S3IncrementalProcessor; "
+        "import sys; sys.exit('dagster' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -11,11 +11,15 @@ import dagster_s3inc
 from dagster_s3inc import (
     BatchPolicy,
     ObjectFilter,
+    S3Batch,
     S3File,
     S3IncrementalProcessor,
     build_s3_incremental_definitions,
     build_s3_incremental_sensor,
     build_s3_reset_job,
+    build_s3_source_asset,
+    build_s3_source_checks,
+    find_runs,
 )
 from dagster_s3inc.reset import ResetConfig
 from tests.readme import README, outputs, with_outputs
@@ -49,6 +53,10 @@ def options_of(described: Any) -> list[str]:
         build_s3_incremental_sensor,
         build_s3_reset_job,
         ResetConfig,
+        build_s3_source_asset,
+        build_s3_source_checks,
+        find_runs,
+        S3Batch.metadata,
     ],
 )
 def test_every_option_is_in_the_readme_and_the_docstring(described: Any) -> None:

@@ -64,7 +64,7 @@ def add(
     """A run of the batch of that name; returns its id."""
     batch = make_batch(name)
     if config is ...:
-        config = batch_config("lake", batch)
+        config = batch_config("lake", batch, generation)
     all_tags = {
         SOURCE_TAG: SOURCE,
         "dagster/sensor_name": sensor,
@@ -166,7 +166,7 @@ def test_limits_of_a_tick(instance: dg.DagsterInstance) -> None:
 
 def test_changed_config_is_left_to_a_person(instance: dg.DagsterInstance) -> None:
     """A run that was not launched with the sensor's config is named, and requested by nobody."""
-    changed = batch_config("lake", make_batch("a"))
+    changed = batch_config("lake", make_batch("a"), 1)
     changed["files"] = changed["files"][:1]
     runs = [add(instance, "a", config=changed), add(instance, "b", config={}), add(instance, "c")]
     turn = retry().turn(instance, retry().failed(instance, [1]), ScanLimits())

@@ -70,11 +70,16 @@ def advance(
         limits: What may be handed over.
         selection: Tells the groups.
     """
-    step = _follow(base, (), new, done, now, limits)
-    for batches in _attempts(new, len(step.done), now, limits, selection):
-        step = _follow(base, batches, new, done, now, limits)
-        if step.fits:
-            break
+
+    def follow(batches: tuple[Batch, ...]) -> Step:
+        return _follow(base, batches, new, done, now, limits)
+
+    step = follow(choose(new, limits, selection, now=now))
+    if not step.fits:
+        for batches in _fewer(choose(new, limits, selection), follow(()), limits):
+            step = follow(batches)
+            if step.fits:
+                break
     return step
 
 
@@ -115,21 +120,15 @@ def most_that_fit(count: int, fits: Callable[[int], bool]) -> int:
     return bisect_left(range(1, count), True, key=lambda number: not fits(number))
 
 
-def _attempts(
-    new: Sequence[S3Object],
-    remembered: int,
-    now: datetime,
-    limits: ScanLimits,
-    selection: Selection,
+def _fewer(
+    batches: tuple[Batch, ...], without: Step, limits: ScanLimits
 ) -> Iterator[tuple[Batch, ...]]:
-    """What may be handed over, the most first; the last is the oldest object alone."""
-    yield choose(new, limits, selection, now=now)
-    batches = choose(new, limits, selection)
+    """Less and less of these batches; the last is the oldest object alone."""
     for count in range(len(batches), 0, -1):
         yield batches[:count]
     if batches:
         oldest = batches[0]
-        fitting = oldest.objects[: max(1, limits.recent_limit - remembered)]
+        fitting = oldest.objects[: max(1, limits.recent_limit - len(without.done))]
         yield (replace(oldest, objects=fitting),)
         yield (replace(oldest, objects=oldest.objects[:1]),)
 

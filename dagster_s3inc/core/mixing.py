@@ -27,22 +27,32 @@ _LOW_HALF: Final = np.uint64(2**32 - 1)
 
 def places_and_checks(
     identities: npt.NDArray[np.uint64], cells: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
-    """The four cells of each identity, a row for each quarter, and the check of each."""
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint32]]:
+    """The four cells of each identity, a row for each quarter, and the check of each.
+
+    There are at most 2**16 cells.
+    """
     width = cells // QUARTERS
     start = identities + np.uint64(_OFFSET)
-    mixed = [_mix(start, steps) for steps in (_SPLITMIX64, _MURMUR3)]
-    halves = np.stack([half for each in mixed for half in (each >> _HALF, each & _LOW_HALF)])
-    # Each half is taken as a fraction of 2**32; a quarter's width is far below that.
-    places = (halves * np.uint64(width) >> _HALF).astype(np.int64)
-    places += width * np.arange(QUARTERS)[:, np.newaxis]
+    places = np.empty((QUARTERS, len(identities)), np.uint16)
+    for pair, steps in zip((0, 2), (_SPLITMIX64, _MURMUR3), strict=True):
+        mixed = _mix(start, steps)
+        for quarter, half in ((pair, mixed >> _HALF), (pair + 1, mixed & _LOW_HALF)):
+            # Each half is taken as a fraction of 2**32; a quarter's width is far below that.
+            half *= np.uint64(width)
+            half >>= _HALF
+            places[quarter] = half
+            places[quarter] += np.uint16(quarter * width)
     return places, _mix(start, _MOREMUR).astype(np.uint32)
 
 
 def _mix(values: npt.NDArray[np.uint64], steps: tuple[int, ...]) -> npt.NDArray[np.uint64]:
     # All modulo 2**64, and all of one type: numpy 1 makes floats of uint64 and other integers.
     shift, factor, next_shift, next_factor, last_shift = map(np.uint64, steps)
-    values = (values ^ (values >> shift)) * factor
-    values = (values ^ (values >> next_shift)) * next_factor
-    values ^= values >> last_shift
-    return values
+    mixed: npt.NDArray[np.uint64] = values >> shift
+    mixed ^= values
+    mixed *= factor
+    mixed ^= mixed >> next_shift
+    mixed *= next_factor
+    mixed ^= mixed >> last_shift
+    return mixed

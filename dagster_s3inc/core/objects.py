@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from typing import NamedTuple
+from collections.abc import Iterable
+from datetime import date, datetime, timezone
+from functools import lru_cache
+from typing import Final, NamedTuple
 
-from xxhash import xxh3_64_intdigest as hash_identity
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 __all__ = [
     "SECONDS_LENGTH",
     "Position",
     "S3Object",
     "format_time",
-    "hash_identity",
+    "identities_of",
+    "identity_text",
     "parse_time",
 ]
 
 SECONDS_LENGTH = 19
 """So many characters of an ISO 8601 time tell it to the second: `2026-01-31T23:59:59`."""
+
+# What an identity is the hash of: an entry as Amazon's S3 lists it, from the key to the ETag.
+# Because it is, the bytes of a listing can be hashed where they lie.
+_AFTER_KEY: Final = "</Key><LastModified>"
+_AFTER_SECOND: Final = ".000Z</LastModified><ETag>&quot;"
+_IN_BYTES: Final = b"%b" + _AFTER_KEY.encode() + b"%b" + _AFTER_SECOND.encode() + b"%b"
+
+# A time's text from its parts, since `isoformat` takes longer than all else that an identity takes.
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MINUTES: Final = [f"T{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60)]
+_SECONDS: Final = [f"{second:02}" for second in range(60)]
+
+
+@lru_cache(maxsize=4096)
+def _day(since_epoch: int) -> str:
+    return date.fromordinal(_EPOCH.toordinal() + since_epoch).isoformat()
 
 
 class Position(NamedTuple):
@@ -64,15 +85,33 @@ class S3Object(NamedTuple):
     def identity(self) -> int:
         """A 64-bit hash that is equal for the same version of the same object.
 
-        Made of key, ETag and LastModified cut to whole seconds (servers differ in fractions), in
-        the very characters of a listing, so that it can be had without making the object.
+        Made of key, ETag and LastModified cut to whole seconds (servers differ in fractions).
         The storage class is left out: a lifecycle transition makes no new version. Two writes
         of the same bytes to the same key within one second are one identity, since no listing
         tells them apart.
         """
-        moment = self.last_modified.astimezone(timezone.utc).isoformat()[:SECONDS_LENGTH]
-        text = f"{moment}\n{self.etag}\n{self.key}"
-        return hash_identity(text.encode("utf-8", "surrogatepass"))
+        since = self.last_modified - _EPOCH
+        minute, second = divmod(since.seconds, 60)
+        moment = f"{_day(since.days)}{_MINUTES[minute]}{_SECONDS[second]}"
+        text = f"{self.key}{_AFTER_KEY}{moment}{_AFTER_SECOND}{self.etag}"
+        return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
+
+
+def identity_text(key: bytes, second: bytes, etag: bytes) -> bytes:
+    """What an identity is the hash of.
+
+    Args:
+        key: The key, not URL-encoded.
+        second: The first `SECONDS_LENGTH` characters of LastModified, in UTC.
+        etag: The ETag without its quotes.
+    """
+    return _IN_BYTES % (key, second, etag)
+
+
+def identities_of(texts: Iterable[bytes]) -> npt.NDArray[np.uint64]:
+    """The identities that these texts make, in the same order."""
+    # Digests are big-endian.
+    return np.frombuffer(b"".join(map(xxh3_64_digest, texts)), ">u8").astype(np.uint64)
 
 
 def format_time(moment: datetime) -> str:

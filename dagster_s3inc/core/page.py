@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.selection import Selection
 
@@ -25,8 +28,12 @@ class Below(NamedTuple):
         moved: Those of what would match but for its storage class.
     """
 
-    matching: Sequence[int]
-    moved: Sequence[int]
+    matching: npt.NDArray[np.uint64]
+    moved: npt.NDArray[np.uint64]
+
+    def plus(self, matching: npt.NDArray[np.uint64]) -> Below:
+        """The same and more of what matches."""
+        return self._replace(matching=np.concatenate([self.matching, matching]))
 
 
 class PageView(NamedTuple):
@@ -73,6 +80,11 @@ class Page(Protocol):
     def up_to(self, key: str) -> Page:
         """The page without the entries whose key is greater."""
 
+    def __len__(self) -> int: ...
+
+    def key_at(self, index: int) -> str:
+        """The key of one entry, counted from 0."""
+
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]
     ) -> PageView:
@@ -101,6 +113,13 @@ class ObjectsPage:
         """The page without the entries whose key is greater."""
         return ObjectsPage(each for each in self._objects if each.key <= key)
 
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def key_at(self, index: int) -> str:
+        """The key of one entry, counted from 0."""
+        return self._objects[index].key
+
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]
     ) -> PageView:
@@ -120,4 +139,5 @@ class ObjectsPage:
                 moved.append(each.identity)
         newest = max(self._objects).position if self._objects else None
         total = sum(each.size for each in self._objects)
-        return PageView(len(self._objects), total, newest, above, Below(matching, moved), late)
+        below = Below(np.array(matching, np.uint64), np.array(moved, np.uint64))
+        return PageView(len(self._objects), total, newest, above, below, late)

@@ -8,7 +8,8 @@ What a pass hands over is of two kinds. What is older than the `horizon` (the be
 less the lookback) will lie below the floor when the pass has ended: it goes into the sketch at
 once. What is younger is remembered one by one, as far as there is room; beyond, it waits for the
 next pass, which begins later and so has a later horizon. If there was little room at the beginning
-already, the horizon is the beginning itself: the lookback is given up for one pass.
+already, the horizon is the beginning itself: the lookback is given up for one pass, in which the
+sketch has to reveal all that is late.
 
 At the end the floor rises to the horizon. All that was listed below it has been handed over in
 this pass or before. What appeared behind the pass's back is younger than its beginning, and so
@@ -134,7 +135,9 @@ def _start(
         settled = Sketch.empty(limits.sketch_cells)
     if going_on is None:
         in_use = len(checkpoint.recent) + len(checkpoint.wanted)
-        at_once = adopt or in_use > _CROWDED * limits.recent_limit
+        # What appears late while the sketch is not known is not revealed; so less may be late.
+        crowded = in_use > _CROWDED * limits.recent_limit and settled is not None
+        at_once = adopt or crowded
         going_on = Pass(
             began=now,
             horizon=now if at_once else now - limits.lookback,

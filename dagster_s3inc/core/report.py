@@ -11,7 +11,7 @@ from dagster_s3inc.core.redo import Redo
 from dagster_s3inc.core.sketch import Estimate
 from dagster_s3inc.core.words import count, format_bytes, readable
 
-__all__ = ["LIST_DOLLARS", "ScanReport", "describe_cost", "describe_scan"]
+__all__ = ["LIST_DOLLARS", "ScanReport", "describe_cost", "describe_overflow", "describe_scan"]
 
 LIST_DOLLARS: Final = 0.005 / 1000
 """What AWS takes for a LIST request of S3 Standard in us-east-1; it differs between regions."""
@@ -117,17 +117,18 @@ def _warnings(result: ScanResult) -> Iterator[str]:
             f"over. To have them processed, launch the reset job."
         )
     if seen.overflow is not None:
-        yield _describe_overflow(seen.overflow)
+        yield describe_overflow(seen.overflow)
 
 
-def _describe_overflow(seen: Estimate) -> str:
+def describe_overflow(seen: Estimate) -> str:
+    """Says how much changed below the floor, what of it is given up, and what to do."""
     net, most = seen.added - seen.removed, seen.added + seen.margin
     told = (
         f"More old files changed since the last tick than the sketch in the cursor can tell apart: "
         f"{net:+,} in all (exactly), about {seen.removed:,} gone and {seen.added:,} that appeared "
         f"late (give or take {seen.margin:,}). "
     )
-    if seen.added <= seen.margin:
+    if seen.looks_like_removal:
         return (
             f"{told}Many gone and few that came look like a lifecycle rule or a clean-up: "
             f"nothing is lost. But if files with an old LastModified came too (at most "

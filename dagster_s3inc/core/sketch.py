@@ -78,8 +78,9 @@ Identities: TypeAlias = "npt.NDArray[np.uint64] | Iterable[int]"
 _CELL_BYTES: Final = 14
 _SIZE: Final = struct.Struct("<q")
 
-# Identities hashed at once: few enough for their temporaries to stay in the processor's cache.
-_BLOCK: Final = 2**15
+# Identities hashed at once: few enough for their temporaries to stay in the processor's cache, and
+# enough for what numpy costs by the call not to count.
+_BLOCK: Final = 2**13
 
 
 class Difference(NamedTuple):
@@ -106,6 +107,11 @@ class Estimate(NamedTuple):
     added: int
     removed: int
     margin: int
+
+    @property
+    def looks_like_removal(self) -> bool:
+        """Whether no more may have been added than the estimate may be off."""
+        return self.added <= self.margin
 
 
 class _Columns(NamedTuple):
@@ -237,7 +243,7 @@ class Sketch:
 
 
 class SketchBuilder:
-    """Makes the sketch of a set that comes in parts. Keeps none of the identities.
+    """Makes the sketch of a set that comes in parts. Keeps few of the identities at a time.
 
     Raises:
         ConfigurationError: `cells` is not a multiple of 4 in 8..`CELLS_LIMIT`.
@@ -249,27 +255,48 @@ class SketchBuilder:
             np.zeros(cells, np.uint64), np.zeros(cells, np.uint32), np.zeros(cells, np.int16)
         )
         self._size = 0
+        self._waiting: list[npt.NDArray[np.uint64]] = []
+        self._waiting_size = 0
 
     def add(self, identities: Identities) -> None:
         """Takes a part of the set; each identity once in all parts together.
+
+        An array is not copied, and must stay as it is.
 
         Raises:
             OverflowError: One of the `int` is not in 0..2**64-1. Others may have been added.
             TypeError: The array is not of unsigned integers.
         """
-        to_identities, to_checks, to_counts = self._columns
-        cells = len(to_counts)
         for block in _blocks(identities):
-            places, checks = places_and_checks(block, cells)
-            for quarter in places:
-                np.bitwise_xor.at(to_identities, quarter, block)
-                np.bitwise_xor.at(to_checks, quarter, checks)
-            to_counts += np.bincount(places.ravel(), minlength=cells).astype(np.int16)
-            self._size += len(block)
+            self._waiting.append(block)
+            self._waiting_size += len(block)
+            if self._waiting_size >= _BLOCK:
+                self._take_in()
 
     def finish(self) -> Sketch:
         """The sketch of all that was added so far. More may be added afterwards."""
+        self._take_in()
         return Sketch(self._columns.packed(), self._size)
+
+    def _take_in(self) -> None:
+        if not self._waiting_size:
+            return
+        identities = np.concatenate(self._waiting)
+        self._waiting, self._waiting_size = [], 0
+        to_identities, to_checks, to_counts = self._columns
+        places, checks = places_and_checks(identities, len(to_counts))
+        for quarter in places:
+            # numpy sorts such short numbers by their digits, in far less time than `xor.at` takes
+            # to go to one cell after the other.
+            order = np.argsort(quarter, kind="stable")
+            counts = np.bincount(quarter, minlength=len(to_counts))
+            cells = np.flatnonzero(counts)
+            # Where the identities of each of these cells begin, once they are in order.
+            starts = np.cumsum(counts[cells]) - counts[cells]
+            to_identities[cells] ^= np.bitwise_xor.reduceat(identities[order], starts)
+            to_checks[cells] ^= np.bitwise_xor.reduceat(checks[order], starts)
+            to_counts += counts.astype(np.int16)
+        self._size += len(identities)
 
 
 def decode(difference: Sketch) -> Difference | None:

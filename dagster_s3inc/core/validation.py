@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dagster_s3inc.errors import ConfigurationError
 
-__all__ = ["require_at_least", "require_aware"]
+__all__ = ["require_at_least", "require_aware", "require_positive"]
 
 
 def require_at_least(name: str, value: object, least: int, *, unit: str) -> None:
@@ -34,3 +34,13 @@ def require_aware(name: str, value: object) -> None:
             f"{name} has no time zone: {value.isoformat()}. Write it with one, for example "
             f"datetime(2026, 1, 31, tzinfo=timezone.utc)"
         )
+
+
+def require_positive(name: str, value: object) -> None:
+    """Refuses what is not a timedelta of more than zero.
+
+    Raises:
+        ConfigurationError: Names the option and the value.
+    """
+    if not isinstance(value, timedelta) or value <= timedelta(0):
+        raise ConfigurationError(f"{name} must be a timedelta of more than zero, not {value!r}")

@@ -25,6 +25,7 @@ from dagster_s3inc.errors import (
 )
 from dagster_s3inc.processor.legacy import decode_any_checkpoint
 from dagster_s3inc.processor.stores import CheckpointFile, CheckpointObject, CheckpointStore
+from dagster_s3inc.processor.target import checkpoint_target
 from dagster_s3inc.s3.client import make_client
 from dagster_s3inc.s3.listing import LANES
 from dagster_s3inc.s3.location import S3Location
@@ -95,7 +96,7 @@ class S3IncrementalProcessor:
         self._objects = objects or ObjectFilter()
         self._own_key: str | None = None
         self._pending: _Pending | None = None
-        target = _checkpoint_target(checkpoint_path)
+        target = checkpoint_target(checkpoint_path)
         if isinstance(target, Path) and not conditional_writes:
             raise ConfigurationError(
                 f"conditional_writes=False is for a checkpoint in S3, but checkpoint_path is the "
@@ -207,9 +208,7 @@ class S3IncrementalProcessor:
         _log.info("%s: reset, generation %d begins", self._store.name, after.generation)
 
     def _note_own_key(self, checkpoint: S3Location) -> None:
-        if checkpoint.bucket != self._location.bucket:
-            return
-        if checkpoint.key.startswith(self._location.key):
+        if self._location.covers(checkpoint):
             self._own_key = checkpoint.key
             _log.warning(
                 "The checkpoint %s lies inside the scanned prefix %s. It is never handed over, "
@@ -229,21 +228,3 @@ class S3IncrementalProcessor:
                 f"storage_class=None to leave it to objects"
             )
         return replace(self._objects, storage_classes=(storage_class,))
-
-
-def _checkpoint_target(checkpoint_path: str | Path) -> S3Location | Path:
-    text = str(checkpoint_path)
-    if text.startswith("s3://"):
-        location = S3Location.parse(text)
-        if not location.key or location.key.endswith("/"):
-            raise ConfigurationError(
-                f"checkpoint_path {text!r} names no object. Write s3://BUCKET/KEY, for example "
-                f"s3://{location.bucket}/checkpoints/orders.json"
-            )
-        return location
-    path = Path(checkpoint_path)
-    if not text or path.is_dir():
-        raise ConfigurationError(
-            f"checkpoint_path {text!r} names no file. Write a file's path or s3://BUCKET/KEY"
-        )
-    return path

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from dagster_s3inc.batch import SKIPPED_TAG
+from dagster_s3inc.batch_runs import requested_batch, runs_with, tags_of
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.codec import encode_checkpoint
 from dagster_s3inc.core.words import count
@@ -17,7 +18,6 @@ from dagster_s3inc.markers import write_marker
 from dagster_s3inc.reset.config import Order, What
 from dagster_s3inc.reset.target import Target
 from dagster_s3inc.reset.told import Told, batches_table
-from dagster_s3inc.runs import requested_batch, runs_with, tags_of
 
 __all__ = ["carry_out", "queued_runs"]
 

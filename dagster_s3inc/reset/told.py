@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import dagster as dg
 
 from dagster_s3inc.batch import GENERATION_TAG
+from dagster_s3inc.batch_runs import FailedBatch
 from dagster_s3inc.core.objects import S3Object, format_time
-from dagster_s3inc.runs import FailedBatch
 
 __all__ = ["SHOWN", "Told", "batches_table", "files_table"]
 

@@ -53,6 +53,10 @@ class S3Location:
             )
         return cls(bucket, key)
 
+    def covers(self, other: S3Location) -> bool:
+        """Whether a listing of this prefix shows the other key."""
+        return other.bucket == self.bucket and other.key.startswith(self.key)
+
     @property
     def uri(self) -> str:
         """The location as `s3://BUCKET/KEY`."""

@@ -2,156 +2,174 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import datetime, timezone
-from functools import lru_cache
-from itertools import compress
-from operator import lt
-from typing import NamedTuple
+from functools import cached_property, partial
+from operator import add, lt
 
-from botocore.compat import unquote_str
+import numpy as np
+import numpy.typing as npt
 
-from dagster_s3inc.core.objects import SECONDS_LENGTH, Position, S3Object, hash_identity
-from dagster_s3inc.core.page import Below, ObjectsPage, Page, PageView
+from dagster_s3inc.core.objects import (
+    SECONDS_LENGTH,
+    Position,
+    S3Object,
+    identities_of,
+    identity_text,
+)
+from dagster_s3inc.core.page import ObjectsPage, Page, PageView
 from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.s3.table import Span, Table
+from dagster_s3inc.s3.url_encoding import decoded_keys
 
-__all__ = ["Columns", "RawEntries", "RawPage"]
+__all__ = ["RawPage"]
 
-Row = tuple[bytes, ...]
+Rows = npt.NDArray[np.intp]
 
-
-class Columns(NamedTuple):
-    """At which place in a row each text is."""
-
-    key: int
-    modified: int
-    etag: int
-    size: int
-    storage_class: int
-
-
-class RawEntries(NamedTuple):
-    """The texts of a page's entries, a row each."""
-
-    rows: list[Row]
-    columns: Columns
+# Takes what `zip` gives, without the detour through a Python function that `S3Object._make` is.
+_object = partial(tuple.__new__, S3Object)
 
 
 class RawPage:
     """A page whose entries are made into objects only where a scan needs them.
 
     Args:
-        entries: The entries; not empty.
+        table: The entries; at least one.
         url_encoded: Whether the keys are.
     """
 
-    def __init__(self, entries: RawEntries, *, url_encoded: bool) -> None:
-        self._rows, self._at = entries
+    def __init__(self, table: Table, *, url_encoded: bool) -> None:
+        self._table = table
         self._url_encoded = url_encoded
+        # Codes in anything but a key do no harm here: they only cost time.
+        self._has_codes = url_encoded and (b"%" in table.entries or b"+" in table.entries)
 
     @property
     def ends(self) -> tuple[str, str] | None:
         """The first key and the last."""
-        return self._key(self._rows[0]), self._key(self._rows[-1])
+        [first], [last] = self._keys_of(self._rows[:1]), self._keys_of(self._rows[-1:])
+        return first.decode(), last.decode()
 
     @property
     def is_in_key_order(self) -> bool:
         """Whether each key is greater than the one before it, in the order of UTF-8 bytes."""
-        keys = self._plain([row[self._at.key] for row in self._rows])
-        return all(map(lt, keys, keys[1:]))
+        return all(map(lt, self._keys, self._keys[1:]))
 
     def up_to(self, key: str) -> Page:
         """The page without the entries whose key is greater."""
-        rows = [row for row in self._rows if self._key(row) <= key]
-        if not rows:
+        bound = key.encode("utf-8", "surrogatepass")
+        kept = self._rows[[each <= bound for each in self._keys]]
+        if not len(kept):
             return ObjectsPage(())
-        return RawPage(RawEntries(rows, self._at), url_encoded=self._url_encoded)
+        return RawPage(self._table.only(kept), url_encoded=self._url_encoded)
+
+    def __len__(self) -> int:
+        return len(self._table.seconds)
+
+    def key_at(self, index: int) -> str:
+        """The key of one entry, counted from 0."""
+        return self._keys_of(self._rows[index : index + 1])[0].decode()
 
     def seen_from(
         self, floor: Position | None, selection: Selection, wanted: frozenset[int]
     ) -> PageView:
         """Looks at whole columns, and makes objects of what may lie above the floor."""
-        at, rows = self._at, self._rows
-        columns = list(zip(*rows, strict=True))
-        moments = [text[:SECONDS_LENGTH] for text in columns[at.modified]]
-        classes = {text.decode() or "STANDARD" for text in set(columns[at.storage_class])}
-        keys = columns[at.key]
-        has_folders = b"/\n" in b"\n".join((*keys, b""))
-        if floor is None or has_folders or not selection.takes_all(classes):
-            return self._as_objects(rows).seen_from(floor, selection, wanted)
+        table = self._table
+        if floor is None or not self._counts_whole(selection):
+            return ObjectsPage(self._objects(self._rows)).seen_from(floor, selection, wanted)
 
-        # To the second, since texts compare like times only in equal precision; objects of the
-        # floor's own second are looked at one by one.
-        second = floor.last_modified.astimezone(timezone.utc).isoformat()[:SECONDS_LENGTH].encode()
-        near = [moment >= second for moment in moments]
-        head = self._as_objects(list(compress(rows, near))).seen_from(floor, selection, wanted)
-        far = [not each for each in near]
-        identities = self._identities(
-            list(compress(moments, far)),
-            list(compress(columns[at.etag], far)),
-            list(compress(keys, far)),
-        )
-        late = self._late(list(compress(rows, far)), identities, wanted)
+        # To the second, since servers differ in fractions; objects of the floor's own second are
+        # looked at one by one.
+        second = int(floor.last_modified.astimezone(timezone.utc).strftime("%Y%m%d%H%M%S"))
+        is_near = table.seconds >= second
+        near, far = np.flatnonzero(is_near), np.flatnonzero(~is_near)
+        head = ObjectsPage(self._objects(near)).seen_from(floor, selection, wanted)
+        identities = self._identities(far)
         newest = head.newest
         if newest is None:
-            latest = max(columns[at.modified])
-            newest = max(self._object(row).position for row in rows if row[at.modified] == latest)
+            latest = np.flatnonzero(table.seconds == table.seconds.max())
+            newest = max(self._objects(latest)).position
         return PageView(
-            objects=len(rows),
-            bytes=sum(map(int, columns[at.size])),
+            objects=len(table.seconds),
+            bytes=int(table.sizes.sum()),
             newest=newest,
             above=head.above,
-            below=Below([*head.below.matching, *identities], head.below.moved),
-            wanted=[*head.wanted, *late],
+            below=head.below.plus(identities),
+            wanted=[*head.wanted, *self._late(far, identities, wanted)],
         )
 
-    def _identities(
-        self, moments: Sequence[bytes], etags: Sequence[bytes], keys: Sequence[bytes]
-    ) -> list[int]:
-        columns = zip(moments, etags, self._plain(keys), strict=True)
-        return [hash_identity(b"%b\n%b\n%b" % texts) for texts in columns]
+    def _counts_whole(self, selection: Selection) -> bool:
+        """Whether every object of this page counts."""
+        classes = {text.decode() or "STANDARD" for text in self._table.storage_classes}
+        return selection.takes_all(classes) and not self._has_folders()
 
-    def _plain(self, keys: Sequence[bytes]) -> Sequence[bytes]:
-        joined = b"\n".join(keys)
-        if self._url_encoded and (b"%" in joined or b"+" in joined):
-            return [_decoded(key).encode() for key in keys]
-        return keys
+    def _has_folders(self) -> bool:
+        if self._has_codes:
+            return any(key.endswith(b"/") for key in self._keys)
+        last = np.frombuffer(self._table.entries, np.uint8)[self._table.key.ends - 1]
+        return bool((last == ord("/")).any())
 
     def _late(
-        self, rows: list[Row], identities: list[int], wanted: frozenset[int]
+        self, rows: Rows, identities: npt.NDArray[np.uint64], wanted: frozenset[int]
     ) -> list[S3Object]:
-        if wanted.isdisjoint(identities):
+        if not wanted:
             return []
-        found = zip(rows, identities, strict=True)
-        return [self._object(row) for row, identity in found if identity in wanted]
+        return self._objects(rows[[each in wanted for each in identities.tolist()]])
 
-    def _as_objects(self, rows: list[Row]) -> ObjectsPage:
-        return ObjectsPage(map(self._object, rows))
+    @cached_property
+    def _rows(self) -> Rows:
+        return np.arange(len(self._table.seconds))
 
-    def _key(self, row: Row) -> str:
-        key = row[self._at.key]
-        return _decoded(key) if self._url_encoded else key.decode()
+    @cached_property
+    def _keys(self) -> list[bytes]:
+        return self._keys_of(self._rows)
 
-    def _object(self, row: Row) -> S3Object:
-        at = self._at
-        return S3Object(
-            _time(row[at.modified]),
-            self._key(row),
-            row[at.etag].decode(),
-            int(row[at.size]),
-            row[at.storage_class].decode() or "STANDARD",
+    def _keys_of(self, rows: Rows) -> list[bytes]:
+        keys = self._table.texts(self._table.key.only(rows))
+        return decoded_keys(keys) if self._has_codes else keys
+
+    def _identities(self, rows: Rows) -> npt.NDArray[np.uint64]:
+        table = self._table
+        key, etag = table.key.only(rows), table.etag.only(rows)
+        if not table.is_amazon:
+            starts = table.modified.starts[rows]
+            seconds = table.texts(Span(starts, starts + SECONDS_LENGTH))
+            texts = map(identity_text, self._keys_of(rows), seconds, table.texts(etag))
+            return identities_of(texts)
+        if self._has_codes:
+            after_keys = table.texts(Span(key.ends, etag.ends))
+            return identities_of(map(add, self._keys_of(rows), after_keys))
+        return identities_of(table.texts(Span(key.starts, etag.ends)))
+
+    def _objects(self, rows: Rows) -> list[S3Object]:
+        if not len(rows):
+            return []
+        table = self._table
+        columns = (
+            self._times(rows),
+            _decoded(self._keys_of(rows)),
+            _decoded(table.texts(table.etag.only(rows))),
+            table.sizes[rows].tolist(),
+            self._classes(rows),
         )
+        return list(map(_object, zip(*columns, strict=True)))
+
+    def _times(self, rows: Rows) -> Iterator[datetime]:
+        starts, ends = self._table.modified.only(rows)
+        # Before Python 3.11 a Z was not read.
+        texts = b"+00:00\n".join(self._table.texts(Span(starts, ends - 1))) + b"+00:00"
+        return map(datetime.fromisoformat, texts.decode().split("\n"))
+
+    def _classes(self, rows: Rows) -> list[str]:
+        table = self._table
+        if len(table.storage_classes) == 1:
+            [only] = table.storage_classes
+            return [only.decode() or "STANDARD"] * len(rows)
+        texts = table.texts(table.storage_class.only(rows))
+        return [text.decode() or "STANDARD" for text in texts]
 
 
-def _decoded(key: bytes) -> str:
-    text = key.decode()
-    return unquote_str(text) if "%" in text or "+" in text else text
-
-
-# Listings have many objects of one second, or of neighbouring ones.
-@lru_cache(maxsize=4096)
-def _time(text: bytes) -> datetime:
-    moment = datetime.strptime(text[:SECONDS_LENGTH].decode(), "%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007 # below
-    fraction = text[SECONDS_LENGTH + 1 : -1].decode()
-    microsecond = int(fraction.ljust(6, "0")) if fraction else 0
-    return moment.replace(microsecond=microsecond, tzinfo=timezone.utc)
+def _decoded(texts: list[bytes]) -> list[str]:
+    """The texts as such, all at once unless one of them has a line break."""
+    decoded = b"\n".join(texts).decode().split("\n")
+    return decoded if len(decoded) == len(texts) else [text.decode() for text in texts]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagster_s3inc.core.again import all_that_match, handed_over_before
@@ -26,7 +26,9 @@ from dagster_s3inc.s3.location import S3Location
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["TIME_BUDGET", "Look", "Scanner", "without"]
+__all__ = ["TIME_BUDGET", "Look", "OnPage", "Scanner", "without"]
+
+OnPage = Callable[[int, int], None]
 
 TIME_BUDGET: Final = timedelta(seconds=15)
 """Dagster gives a sensor 60 s, and by default all sensors share one thread."""
@@ -42,10 +44,12 @@ class Look(NamedTuple):
     Attributes:
         result: What the scan gives.
         requests: The LIST requests that were sent; 0 if a backlog made them needless.
+        server_time: The server's time when it was looked; earlier than now for a backlog.
     """
 
     result: ScanResult
     requests: int
+    server_time: datetime
 
 
 class _Kept(NamedTuple):
@@ -80,6 +84,7 @@ class Scanner:
         selection: Selection,
         limits: ScanLimits,
         adopt: bool = False,
+        on_page: OnPage | None = None,
     ) -> Look:
         """Finds what is new in a place.
 
@@ -90,6 +95,8 @@ class Scanner:
             selection: What counts of it.
             limits: What may be handed over.
             adopt: See `core.scan.scan`.
+            on_page: Is told of each page how many objects it lists, and how many requests have
+                been sent so far.
 
         Raises:
             S3RequestError: The listing could not be had.
@@ -99,7 +106,7 @@ class Scanner:
             result = scan_backlog(kept.backlog, selection=selection, limits=limits)
             if result.batches:
                 self._keep(result, selection, kept.until)
-                return Look(result, 0)
+                return Look(result, 0, kept.backlog.now)
         began = time.monotonic()
         listing = open_listing(
             client,
@@ -109,7 +116,7 @@ class Scanner:
             memory=self._memory,
         )
         until = None if self._budget is None else began + self._budget.total_seconds()
-        with closing(_within(listing, until)) as pages:
+        with closing(_within(listing, until, on_page)) as pages:
             result = scan(
                 checkpoint,
                 pages,
@@ -121,7 +128,7 @@ class Scanner:
             )
         now = time.monotonic()
         self._keep(result, selection, now + _BACKLOG_LOOKS * (now - began))
-        return Look(result, listing.requests)
+        return Look(result, listing.requests, listing.server_time)
 
     def foresee(
         self,
@@ -179,7 +186,9 @@ def _begin_after(checkpoint: Checkpoint) -> str | None:
     return None if unfinished is None else unfinished.after
 
 
-def _within(listing: Listing, until: float | None) -> Generator[Page | Rest, None, None]:
+def _within(
+    listing: Listing, until: float | None, on_page: OnPage | None
+) -> Generator[Page | Rest, None, None]:
     """The pages that come in time, at least one; and a `Rest` if there are more."""
     with closing(listing.pages) as pages:
         last: str | None = None
@@ -188,6 +197,8 @@ def _within(listing: Listing, until: float | None) -> Generator[Page | Rest, Non
             if last is not None and late and listing.may_be_cut:
                 yield Rest(last)
                 return
+            if on_page is not None:
+                on_page(len(page), listing.requests)
             yield page
             last = page.ends[1] if page.ends else last
 

@@ -8,14 +8,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.codec import decode_checkpoint, encode_checkpoint
+from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.page import ObjectsPage, Page, Rest
 from dagster_s3inc.core.scan import scan
 from tests.core.making import HOUR, RANDOMS
-from tests.core.test_model import ALL, LIMITS, CoreMachine, Found, Version, version
+from tests.core.test_model import ALL, FILTERS, LIMITS, CoreMachine, Found, Version, version
 
 
 def in_key_order(objects: list[S3Object], random: Random) -> list[Page | Rest]:
@@ -37,6 +37,14 @@ class PassMachine(CoreMachine):
         """Nothing has been handed over, and nothing may be missed."""
         super().forget()
         self.excused: set[Version] = set()
+        # After a change of filter, until a scan has taken what is below the floor as it found it.
+        self.is_sketch_known = True
+
+    def put(self, entry: S3Object) -> None:
+        """What appears late while there is no sketch cannot be revealed by it."""
+        super().put(entry)
+        if not self.is_sketch_known and entry.last_modified < self.clock:
+            self.excused.add(version(entry))
 
     def look(self, limits: ScanLimits, random: Random) -> Found:
         """A tick that stores nothing, and that sees the listing from where the pass stands."""
@@ -51,12 +59,18 @@ class PassMachine(CoreMachine):
         )
         return Found(result.batches, result.checkpoint, result.statistics)
 
+    @rule(chosen=st.sampled_from(FILTERS))
+    def change_filter(self, chosen: ObjectFilter) -> None:
+        """Another filter; what it alone matches may count as handed over."""
+        if chosen != self.filter:
+            self.excused |= {version(each) for each in self.bucket.values()} - self.handed
+            self.is_sketch_known = False
+        self.filter = chosen
+
     @rule(limits=LIMITS, random=RANDOMS, committed=st.sampled_from([True, True, False]))
     def tick(self, limits: ScanLimits, random: Random, committed: bool) -> None:
         """A look at a part; without the commit, its checkpoint is lost."""
-        before = self.checkpoint
-        self.excuse(before)
-        found = self.look(self.possible(limits), random)
+        before, found = self.checkpoint, self.look(self.possible(limits), random)
         versions = {version(each) for each in found.objects}
         assert len(versions) == len(found.objects), "Nothing twice."
         assert not self.handed & versions, "Nothing twice."
@@ -77,14 +91,8 @@ class PassMachine(CoreMachine):
             self.commit(found)
             self.handed |= versions
             assert self.checkpoint == found.checkpoint
-
-    def excuse(self, before: Checkpoint) -> None:
-        """Where it is not known by which rules the sketch came about, what is there counts."""
-        begun, digest = before.unfinished, self.filter.selection("").digest
-        unknown = before.floor is not None and before.settled is None
-        unknown |= begun is not None and begun.listed is None
-        if unknown or before.selection not in (None, digest):
-            self.excused |= {version(each) for each in self.bucket.values()} - self.handed
+            if unfinished is None and (after.settled is not None or after.floor is None):
+                self.is_sketch_known = True
 
     def check_part(self, start: str, found: Found) -> None:
         """All that is older than the horizon, up to the key that was reached, is handed over."""

@@ -39,6 +39,8 @@ def test_no_credentials_at_all(moto: S3Server, monkeypatch: pytest.MonkeyPatch) 
     """Without credentials, the message says where they may be set."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
+    # boto3's own session keeps the credentials that it has found once.
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
     client = moto.client(aws_access_key_id=None, aws_secret_access_key=None)
     with pytest.raises(
         errors.CredentialsError, match=r"No credentials were found.*AWS_ACCESS_KEY_ID"
@@ -71,6 +73,13 @@ def test_client_from_the_environment(moto: S3Server, monkeypatch: pytest.MonkeyP
     assert client.meta.config.retries["mode"] == "adaptive"
     monkeypatch.setenv("AWS_RETRY_MODE", "standard")
     assert make_client().meta.config.retries["mode"] == "standard"
+
+
+@pytest.mark.parametrize("wrong", ["localhost:9000", "ftp//x", "http://a b"])
+def test_invalid_endpoint(wrong: str) -> None:
+    """An endpoint that is no URL is refused when the client is made, with an example of one."""
+    with pytest.raises(errors.ConfigurationError, match="Write http://HOST:PORT"):
+        make_client(endpoint_url=wrong)
 
 
 @pytest.mark.parametrize(

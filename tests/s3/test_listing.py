@@ -7,9 +7,10 @@ import pytest
 
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.errors import BucketNotFoundError, ListingError
-from dagster_s3inc.s3.listing import open_listing
+from dagster_s3inc.s3.listing import ListingMemory, open_listing
 from dagster_s3inc.s3.location import S3Location
-from tests.s3.canned import client_answering, page
+from tests.s3.canned import client_answering, entry, page
+from tests.s3.keyed import keys_of
 from tests.s3.making import made
 from tests.servers import S3Server
 
@@ -117,3 +118,35 @@ def test_a_part_is_never_taken_for_the_whole(client: Any, says: str) -> None:
     """An answer that is not a whole listing is an error, and not the end of the listing."""
     with pytest.raises(ListingError, match=says):
         list_all(client, "bucket")
+
+
+def entries_of(*keys: str) -> list[str]:
+    time = "2026-11-22T12:00:00.000Z"
+    return [
+        entry([("Key", key), ("LastModified", time), ("ETag", "e"), ("Size", "1")]) for key in keys
+    ]
+
+
+def test_disorder_is_remembered() -> None:
+    """After a page in another order, neither this listing nor the next one may be cut."""
+    place, memory = S3Location("bucket"), ListingMemory()
+    client = client_answering(page(*entries_of("a/x", "a-b")), page(*entries_of("a")))
+    listing = open_listing(client, place, memory=memory)
+    assert not listing.may_be_cut
+    assert [key for some in listing.pages for key in keys_of(some)] == ["a/x", "a-b"]
+    assert not open_listing(client, place, memory=memory).may_be_cut
+
+
+def test_directory_buckets_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory bucket, known by its name, has no order."""
+    monkeypatch.setenv("AWS_S3_DISABLE_EXPRESS_SESSION_AUTH", "true")
+    client = client_answering(*[page(*entries_of("a"))] * 2)
+    assert not open_listing(client, S3Location("bucket--usw2-az1--x-s3")).may_be_cut
+    assert open_listing(client, S3Location("bucket")).may_be_cut
+
+
+def test_a_server_that_does_not_go_on_is_an_error() -> None:
+    """An answer with what lies before the key to go on from is no answer."""
+    client = client_answering(page(*entries_of("a", "b", "c")))
+    with pytest.raises(ListingError, match="list s3://bucket/ on from 'b'"):
+        open_listing(client, S3Location("bucket"), after="b")

@@ -45,3 +45,18 @@ def test_missing_or_bad_bucket_is_refused(wrong: str) -> None:
     """A URI without a usable bucket name is refused."""
     with pytest.raises(ConfigurationError, match="has no valid bucket name"):
         S3Location.parse(wrong)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key", "covered"),
+    [
+        ("s3://bucket/in/", "s3://bucket/in/a", True),
+        ("s3://bucket/in", "s3://bucket/in-old/a", True),
+        ("s3://bucket", "s3://bucket/a", True),
+        ("s3://bucket/in/", "s3://bucket/state/a", False),
+        ("s3://bucket/in/", "s3://bucket2/in/a", False),
+    ],
+)
+def test_prefix_covers_what_a_listing_of_it_shows(prefix: str, key: str, covered: bool) -> None:
+    """A prefix covers the keys of its bucket that start with it, and no others."""
+    assert S3Location.parse(prefix).covers(S3Location.parse(key)) is covered

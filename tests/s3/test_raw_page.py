@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.objects import Position, S3Object
-from dagster_s3inc.core.page import ObjectsPage, Page, PageView
+from dagster_s3inc.core.page import Below, ObjectsPage, Page, PageView
 from dagster_s3inc.s3.entries import _TAKEN, entries_taken_out, page_of
 from tests.s3.canned import client_answering, entry, page
 from tests.s3.making import made
@@ -52,9 +52,7 @@ def pages(draw: st.DrawFn) -> Page:
 
 def plain(view: PageView) -> PageView:
     """The same view, in an order of its own."""
-    below = view.below._replace(
-        matching=sorted(view.below.matching), moved=sorted(view.below.moved)
-    )
+    below = Below(*(sorted(each.tolist()) for each in view.below))  # type: ignore[arg-type]
     above, wanted = sorted(view.above), sorted(view.wanted)
     return view._replace(above=above, wanted=wanted, below=below)
 

@@ -167,8 +167,24 @@ def handed_over_again(
     found: list[str] = []
     requests: list[int] = []
     while checkpoint.redo is not None:
-        result, sent = look(checkpoint, Scanner(), **options)
-        found += [each.key for each in result.objects]
-        requests.append(sent)
-        checkpoint = result.checkpoint
+        done = look(checkpoint, Scanner(), **options)
+        found += [each.key for each in done.result.objects]
+        requests.append(done.requests)
+        checkpoint = done.result.checkpoint
     return found, requests
+
+
+def test_each_page_is_told(moto: S3Server, bucket: str) -> None:
+    """Someone who watches a scan is told of each page how large it is, and what it has cost."""
+    told: list[tuple[int, int]] = []
+    done = Scanner().scan(
+        moto.client(),
+        S3Location(bucket, "in/"),
+        Checkpoint(),
+        selection=ObjectFilter().selection("in/"),
+        limits=ScanLimits(),
+        on_page=lambda objects, requests: told.append((objects, requests)),
+    )
+    assert [objects for objects, _ in told] == [1000, 1000, 300]
+    assert [requests for _, requests in told] == [1, 2, 3]
+    assert done.requests == 3

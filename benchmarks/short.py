@@ -1,0 +1,40 @@
+"""The short form: ours against the boto3 paginator, for every run of the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from benchmarks.cases import Case, Options
+from benchmarks.children import BenchmarkError
+from benchmarks.plan import turned
+from benchmarks.stage import staged
+
+__all__ = ["LEAST_RATIO", "compare"]
+
+LEAST_RATIO: Final = 25.0
+"""So many times the CPU of our steady state the paginator must take."""
+
+_SIZE: Final = 20_000
+_ROUNDS: Final = 4
+
+
+def compare(say: Callable[[str], None]) -> float:
+    """Measures both in turn; returns the ratio of their CPU.
+
+    Of each the least of the rounds counts: whatever else the machine does only adds.
+
+    Raises:
+        BenchmarkError: They did not find the same objects, or not on the fast path.
+    """
+    names = ("steady", "first", "paginator")
+    with staged(names, Options(sizes=(_SIZE,)), say) as stage:
+        for way in names:
+            if not stage.has(way):
+                raise BenchmarkError(f"{way} cannot be measured: {stage.results.missing[way]}")
+        cases = [Case(way=way, size=_SIZE) for way in names]
+        for number in range(_ROUNDS):
+            for case in turned(cases, number):
+                stage.measure(case)
+    least = {case.way: min(each.cpu for each in stage.results.of[case]) for case in cases}
+    return least["paginator"] / least["steady"]

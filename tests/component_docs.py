@@ -1,0 +1,90 @@
+"""docs/component.md: the files that it shows, and its tables, which are made from the schema.
+
+`python -m tests.component_docs` writes the tables into it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from dagster.components.resolved.form_config import UNSET_DEFAULT_SENTINEL
+
+from dagster_s3inc import S3IncrementalComponent
+
+PAGE = Path(__file__).parent.parent / "docs/component.md"
+GROUPS = {
+    "batch": "BatchFieldsModel",
+    "objects": "FilterFieldsModel",
+    "reset_job_options": "ResetJobFieldsModel",
+}
+PARTITIONS = (
+    "Hourly",
+    "Daily",
+    "Weekly",
+    "Monthly",
+    "TimeWindow",
+    "Static",
+    "Dynamic",
+    "Multi",
+)
+
+
+def schema() -> dict[str, Any]:
+    """What `dg check yaml` checks attributes against."""
+    model = S3IncrementalComponent.get_model_cls()
+    assert model is not None
+    return model.model_json_schema()
+
+
+def files() -> dict[str, str]:
+    """The files that the page shows, by their paths."""
+    text = PAGE.read_text("utf-8")
+    return dict(re.findall(r"```(?:yaml|python)\n# (\S+)\n(.*?)```", text, re.DOTALL))
+
+
+def with_tables() -> str:
+    """The page with its tables as the schema has them."""
+    whole = schema()
+    tables = {name: _options(whole["$defs"][model]) for name, model in GROUPS.items()}
+    tables["options"] = _options(whole)
+    tables["partitions"] = _types([whole["$defs"][name] for name in PARTITIONS])
+    text = PAGE.read_text("utf-8")
+    for name, table in tables.items():
+        place = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text, count = place.subn(lambda found, table=table: found[1] + table + found[2], text)
+        assert count == 1, name
+    return text
+
+
+def _options(model: dict[str, Any]) -> str:
+    lines = ["| option | default | meaning |", "| --- | --- | --- |"]
+    for name, field in model["properties"].items():
+        lines.append(f"| `{name}` | {_default(field)} | {field['description']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _types(models: list[dict[str, Any]]) -> str:
+    lines = ["| `type` | fields | meaning |", "| --- | --- | --- |"]
+    for model in models:
+        needed = model["required"]
+        names = [
+            f"**`{name}`**" if name in needed else f"`{name}`"
+            for name in model["properties"]
+            if name != "type"
+        ]
+        kind = model["properties"]["type"]["const"]
+        lines.append(f"| `{kind}` | {', '.join(names)} | {model['description']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(field: dict[str, Any]) -> str:
+    default = field.get("default")
+    if default in (None, UNSET_DEFAULT_SENTINEL):
+        return ""
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_tables(), "utf-8")

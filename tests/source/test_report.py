@@ -1,0 +1,275 @@
+"""What ticks report to the source asset, evaluated as Dagster's testing guide does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from dagster_s3inc import BatchPolicy, build_s3_incremental_sensor, build_s3_source_asset
+from tests.servers import S3Server, backdate
+
+FILES = dg.AssetKey("landing_files")
+MINUTES = timedelta(minutes=1)
+
+
+@pytest.fixture
+def bucket(moto: S3Server, new_bucket: Callable[[S3Server], str]) -> str:
+    return new_bucket(moto)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as opened:
+        yield opened
+
+
+@pytest.fixture
+def put(moto: S3Server, bucket: str) -> Callable[..., None]:
+    client = moto.client()
+
+    def put_each(*keys: str, minutes: int = 0) -> None:
+        for key in keys:
+            client.put_object(Bucket=bucket, Key=key, Body=b"xyz")
+            if minutes:
+                backdate(bucket, key, datetime.now(timezone.utc) - minutes * MINUTES)
+
+    return put_each
+
+
+class Ticks:
+    """Evaluates a sensor tick after tick, and stores its events as the daemon does."""
+
+    def __init__(self, bucket: str, moto: S3Server, instance: dg.DagsterInstance) -> None:
+        self.uri, self.resource, self.instance = f"s3://{bucket}/in/", moto.resource(), instance
+        self.cursor: str | None = None
+
+    def evaluate(self, **options: Any) -> Any:
+        sensor = build_s3_incremental_sensor(
+            name="landing", uri=self.uri, job_name="ingest", source_asset=FILES, **options
+        )
+        context = dg.build_sensor_context(
+            cursor=self.cursor, resources={"s3": self.resource}, instance=self.instance
+        )
+        return sensor(context)
+
+    def tick(self, **options: Any) -> list[Any]:
+        result = self.evaluate(**options)
+        for event in result.asset_events:
+            self.instance.report_runless_asset_event(event)
+        self.cursor = result.cursor
+        return list(result.asset_events)
+
+
+@pytest.fixture
+def ticks(bucket: str, moto: S3Server, instance: dg.DagsterInstance) -> Ticks:
+    return Ticks(bucket, moto, instance)
+
+
+def values(event: Any) -> dict[str, Any]:
+    found = {name.removeprefix("dagster_s3inc/"): each for name, each in event.metadata.items()}
+    return {name: each.value for name, each in found.items() if name != "batch_table"}
+
+
+def records(event: Any) -> list[Any]:
+    return [each.data for each in event.metadata["dagster_s3inc/batch_table"].records]
+
+
+def checks(events: list[Any]) -> dict[str, Any]:
+    return {each.check_name: each for each in events if isinstance(each, dg.AssetCheckEvaluation)}
+
+
+def test_files_handed_over_are_a_materialization(ticks: Ticks, put: Any) -> None:
+    """A tick that hands over reports its numbers, its batches, and links to their runs."""
+    put("in/a", minutes=9)
+    put("in/b", minutes=8)
+    put("in/c", minutes=7)
+    put("in/d", minutes=6)
+    [event, *_] = ticks.tick(batch=BatchPolicy(max_files=2), max_batches_per_tick=1)
+    assert isinstance(event, dg.AssetMaterialization)
+    assert event.asset_key == FILES
+    assert "2 files (6 bytes) in 1 batch in generation 1" in (event.description or "")
+    told = values(event)
+    assert (told["files"], told["bytes"], told["objects_listed"]) == (2, 6, 4)
+    assert (told["files_waiting"], told["bytes_waiting"]) == (2, 6)
+    assert told["backlog_seconds"] > 6 * 60
+    assert (told["generation"], told["overflows"], told["files_gone"]) == (1, 0, 0)
+    assert {"seconds", "list_requests", "bytes_listed", "files_revealed"} <= told.keys()
+    [batch] = records(event)
+    assert (batch["first_key"], batch["last_key"], batch["files"]) == ("in/a", "in/b", 2)
+    link = f"1. [{batch['batch_id']}](/runs?q%5B0%5D=tag%3Adagster_s3inc%2Fbatch_id%3D"
+    assert told["batch_runs"] == f"{link}{batch['batch_id']})"
+
+
+def test_nothing_new_reports_nothing(ticks: Ticks, put: Any) -> None:
+    """A tick without news adds nothing to the event log."""
+    put("in/a")
+    assert ticks.tick()
+    assert ticks.tick() == []
+
+
+def test_deletion_is_an_observation(ticks: Ticks, put: Any, moto: S3Server, bucket: str) -> None:
+    """A tick that hands nothing over, but finds a file gone, observes: nothing downstream runs."""
+    put("in/a", "in/b")
+    ticks.tick()
+    moto.client().delete_object(Bucket=bucket, Key="in/a")
+    [event] = ticks.tick()
+    assert isinstance(event, dg.AssetObservation)
+    assert (values(event)["files_gone"], values(event)["objects_listed"]) == (1, 1)
+    assert ticks.tick() == []
+
+
+def test_late_file_is_told_twice(ticks: Ticks, put: Any) -> None:
+    """A file below the floor is told when it is revealed, and when it is handed over."""
+    put("in/a", minutes=20)
+    ticks.tick(lookback=5 * MINUTES)
+    put("in/late", minutes=30)
+    [event] = ticks.tick(lookback=5 * MINUTES)
+    assert values(event)["files_revealed"] == 1
+    [event, *_] = ticks.tick(lookback=5 * MINUTES)
+    assert values(event)["files_late"] == 1
+
+
+def test_report_that_comes_twice_is_recognisable(ticks: Ticks, put: Any) -> None:
+    """The same hand-over has the same report id, which is the data version; another has not."""
+    put("in/a")
+    reports = [ticks.evaluate().asset_events[0] for _ in range(2)]
+    [same] = {values(each)["report_id"] for each in reports}
+    assert reports[0].tags == {"dagster/data_version": same}
+    ticks.tick()
+    put("in/b")
+    assert values(ticks.evaluate().asset_events[0])["report_id"] != same
+
+
+def test_evaluation_writes_nothing(ticks: Ticks, put: Any, instance: dg.DagsterInstance) -> None:
+    """Events are in the result alone: the page's dry run is harmless."""
+    put("in/a")
+    assert ticks.evaluate().asset_events
+    assert instance.fetch_materializations(FILES, limit=1).records == []
+
+
+def test_many_batches_are_shown_in_part(ticks: Ticks, put: Any) -> None:
+    """Of very many batches some are shown, and it is said how many are not."""
+    put(*(f"in/{number:03}" for number in range(101)))
+    one = BatchPolicy(max_files=1)
+    [event, *_] = ticks.tick(batch=one, max_batches_per_tick=200)
+    assert len(records(event)) == 100
+    assert values(event)["batches_not_shown"] == 1
+
+
+def test_files_without_a_partition_are_told_once(ticks: Ticks, put: Any) -> None:
+    """Files that match no partition are observed when their number changes, not tick by tick."""
+    options: dict[str, Any] = {"group_by": r"dt=(?P<day>[^/]+)/"}
+    put("in/x")
+    [event, *_] = ticks.tick(**options)
+    assert values(event)["files_unplaced"] == 1
+    assert "match" in (event.description or "")
+    assert ticks.tick(**options) == []
+    put("in/y")
+    [event] = ticks.tick(**options)
+    assert values(event)["files_unplaced"] == 2
+
+
+def test_overflow_check(ticks: Ticks, put: Any) -> None:
+    """The check fails with an overflow, says since when, stays failed, and passes after a reset."""
+    options: dict[str, Any] = {"sketch_cells": 8, "lookback": timedelta(0)}
+    put("in/first", minutes=1440)
+    assert checks(ticks.tick(**options))["no_file_given_up"].passed
+    put(*(f"in/late{number}" for number in range(30)), minutes=2880)
+    failed = checks(ticks.tick(**options))["no_file_given_up"]
+    assert not failed.passed
+    assert failed.severity == dg.AssetCheckSeverity.ERROR
+    assert "Launch the reset job" in failed.description
+    since = values(failed)["overflow_since"]
+    assert (values(failed)["overflows"], values(failed)["appeared_about"]) == (1, 30)
+    assert ticks.tick(**options) == []
+    put("in/new")
+    again = checks(ticks.tick(**options))["no_file_given_up"]
+    assert (again.passed, values(again)["overflow_since"]) == (False, since)
+    ticks.cursor = '{"version":1,"generation":2,"recent":"","wanted":"","overflows":0}'
+    assert checks(ticks.tick(**options))["no_file_given_up"].passed
+
+
+def test_mass_deletion_is_a_warning(ticks: Ticks, put: Any, moto: S3Server, bucket: str) -> None:
+    """Where many went and none seems to have come, the check only warns."""
+    options: dict[str, Any] = {"sketch_cells": 8, "lookback": timedelta(0)}
+    put(*(f"in/{number:02}" for number in range(40)), minutes=2880)
+    ticks.tick(**options)
+    for number in range(40):
+        moto.client().delete_object(Bucket=bucket, Key=f"in/{number:02}")
+    failed = checks(ticks.tick(**options))["no_file_given_up"]
+    assert (failed.passed, failed.severity) == (False, dg.AssetCheckSeverity.WARN)
+
+
+def test_backlog_check(ticks: Ticks, put: Any) -> None:
+    """The check warns while a file waits that is too old, and is told when that changes."""
+    options: dict[str, Any] = {
+        "batch": BatchPolicy(max_files=1),
+        "max_batches_per_tick": 1,
+        "max_backlog_age": 500 * MINUTES,
+    }
+    put("in/a", minutes=900)
+    put("in/b", minutes=800)
+    put("in/c", minutes=100)
+    first = checks(ticks.tick(**options))["backlog_age"]
+    assert (first.passed, first.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "2 files (6 bytes) wait" in first.description
+    assert "raise max_batches_per_tick" in first.description
+    assert checks(ticks.tick(**options))["backlog_age"].passed
+    assert checks(ticks.tick(**options))["backlog_age"].description == "No file waits."
+
+
+def test_backlog_that_lingers_is_told_as_it_becomes_too_old(ticks: Ticks, put: Any) -> None:
+    """A tick that hands nothing over evaluates the check only where its result changes."""
+    options: dict[str, Any] = {"batch": BatchPolicy(linger=6000 * MINUTES)}
+    put("in/a", minutes=1000)
+    told = [
+        checks(ticks.tick(max_backlog_age=age * MINUTES, **options)).get("backlog_age")
+        for age in (3000, 3000, 500, 500)
+    ]
+    assert [each and each.passed for each in told] == [True, None, False, None]
+
+
+@dg.asset(deps=[FILES], automation_condition=dg.AutomationCondition.eager())
+def eager() -> None:
+    """Looks at the prefix by itself, whenever something came in."""
+
+
+@dg.asset(
+    deps=[FILES],
+    automation_condition=dg.AutomationCondition.eager().ignore(dg.AssetSelection.assets(FILES)),
+)
+def launched_by_the_sensor() -> None:
+    """Leaves to the sensor when it runs."""
+
+
+def test_automation_reacts_to_what_came_in(
+    ticks: Ticks, put: Any, moto: S3Server, bucket: str, instance: dg.DagsterInstance
+) -> None:
+    """Dagster's automation sees files that came in, unless told to ignore the source."""
+    source = build_s3_source_asset(key=FILES, uri="s3://bucket/in/")
+    definitions = dg.Definitions(assets=[source, eager, launched_by_the_sensor])
+    for each in (eager, launched_by_the_sensor):
+        instance.report_runless_asset_event(dg.AssetMaterialization(each.key))
+
+    def requested(cursor: Any = None) -> Any:
+        result = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor)
+        return {
+            each
+            for each in (eager.key, launched_by_the_sensor.key)
+            if result.get_num_requested(each)
+        }, result.cursor
+
+    _, cursor = requested()
+    put("in/a", "in/b")
+    ticks.tick()
+    found, cursor = requested(cursor)
+    assert found == {eager.key}
+    moto.client().delete_object(Bucket=bucket, Key="in/a")
+    [observation] = ticks.tick()
+    assert isinstance(observation, dg.AssetObservation)
+    found, cursor = requested(cursor)
+    assert found == set()
