@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from dagster_s3inc.core.report import describe_cost
 from tests.servers import S3Server, fill
 
 TESTS = Path(__file__).parent
@@ -66,3 +67,18 @@ def test_code_of_the_docs_runs(page: Path) -> None:
         dg.Definitions.validate_loadable(space["defs"])
     if "run_once" in space:
         space["run_once"]()
+
+
+def test_table_of_costs_is_right() -> None:
+    """The costs in the documentation are those that a tick would tell."""
+    page = (TESTS.parent / "docs/performance.md").read_text("utf-8")
+    found = re.search(r"<!-- table: cost -->\n.*?\n.*?\n(.*?)<!-- end -->", page, re.DOTALL)
+    assert found is not None
+    for row in found[1].splitlines():
+        objects, requests, *prices = [
+            cell.strip().replace(",", "") for cell in row.split("|")[1:-1]
+        ]
+        assert int(requests) == int(objects) // 1000
+        for price, seconds in zip(prices, (30, 300, 3600), strict=True):
+            told = describe_cost(int(requests), seconds).replace(",", "")
+            assert f"{price} a month" in told

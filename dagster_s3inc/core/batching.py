@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from xxhash import xxh3_128_hexdigest
 
@@ -26,7 +28,7 @@ _REQUEST_BYTES = 1000
 _FILE_BYTES = 130
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Batch:
     """Objects that one run processes together.
 
@@ -41,8 +43,14 @@ class Batch:
     @property
     def id(self) -> str:
         """24 hexadecimal digits, equal for the same versions of the same objects."""
-        packed = b"".join(member.identity.to_bytes(8, "big") for member in self.objects)
+        packed = struct.pack(f">{len(self)}Q", *self.identities)
         return xxh3_128_hexdigest(packed)[:_ID_DIGITS]
+
+    # Kept, since a scan asks for them, and then whoever needs the id.
+    @cached_property
+    def identities(self) -> tuple[int, ...]:
+        """The identities of the objects, in the same order."""
+        return tuple(member.identity for member in self.objects)
 
     @property
     def bytes(self) -> int:
