@@ -249,10 +249,14 @@ class _Reader:
         return sizes
 
     def _distinct(self, span: Span) -> frozenset[bytes]:
-        first = self._entries[span.starts[0] : span.ends[0]]
-        if (span.ends - span.starts == len(first)).all() and self._have(first, span.starts):
-            return frozenset([first])
-        return frozenset(_texts(self._entries, span))
+        lengths = span.ends - span.starts
+        found: set[bytes] = set()
+        for length in set(lengths.tolist()):
+            some = span.only(np.flatnonzero(lengths == length))
+            first = self._entries[some.starts[0] : some.ends[0]]
+            same = self._have(first, some.starts)
+            found.update([first] if same else _texts(self._entries, some))
+        return frozenset(found)
 
     def _have(self, text: bytes, places: Places) -> bool:
         """Whether this text is at all of these places, which are in order."""
