@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -107,7 +108,7 @@ class Scanner:
             memory=self._memory,
         )
         until = None if self._budget is None else began + self._budget.total_seconds()
-        with closing(_within(listing, until)) as pages:
+        with closing(_within(listing, until)) as pages, _without_collector():
             result = scan(
                 checkpoint,
                 pages,
@@ -131,6 +132,24 @@ class Scanner:
         if result.backlog is not None:
             with self._lock:
                 self._kept = _Kept(result.backlog, selection.digest, until)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Keeps Python's collector of cycles from running, in all threads.
+
+    A first scan makes a great many objects that stay, and no cycles. The collector would go
+    through all of them again and again: that took 40% of the scan's CPU.
+    """
+    if not gc.isenabled():
+        # By the user, or by a scan in another thread; it is for them to turn it on.
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _within(listing: Listing, until: float | None) -> Generator[Page | Rest, None, None]:
