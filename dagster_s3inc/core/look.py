@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import chain
 from typing import NamedTuple
 
@@ -19,10 +20,19 @@ __all__ = ["Done", "PageSeen", "Seen", "look", "look_at"]
 
 
 class Done(NamedTuple):
-    """An object above the floor that has been handed over and is still listed."""
+    """An object above the floor that has been handed over and is still listed.
 
-    position: Position
+    Its first two fields are its position, as in `S3Object`.
+    """
+
+    last_modified: datetime
+    key: str
     identity: int
+
+    @property
+    def position(self) -> Position:
+        """The object's place in the order of processing."""
+        return Position(self.last_modified, self.key)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -156,7 +166,7 @@ def _above(
     for entry in view.above:
         identity = entry.identity
         if identity in known:
-            done.append(Done(entry.position, identity))
+            done.append(Done(*entry[:2], identity))
         elif selection.matches(entry):
             new.append(entry)
         else:
