@@ -17,10 +17,11 @@ the oldest object can always be.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import attrgetter
 from typing import NamedTuple
 
 from dagster_s3inc.core.batching import Batch
@@ -31,6 +32,8 @@ from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.selection import Selection
 
 __all__ = ["Step", "advance", "choose", "most_that_fit"]
+
+_modified, _position = attrgetter("last_modified"), attrgetter("position")
 
 
 class Step(NamedTuple):
@@ -144,12 +147,14 @@ def _follow(
     """The step in which these batches, some of what is new, are handed over."""
     handed = {each.key for batch in batches for each in batch.objects}
     waiting = tuple(each for each in new if each.key not in handed)
-    late, above = [], list(done)
-    for each in (each for batch in batches for each in batch.objects):
-        if base.floor is not None and each.position <= base.floor:
-            late.append(each.identity)
-        else:
-            above.append(Done(each.position, each.identity))
+    late: list[int] = []
+    above = list(done)
+    for batch in batches:
+        for each, identity in zip(batch.objects, batch.identities, strict=True):
+            if base.floor is not None and each.position <= base.floor:
+                late.append(identity)
+            else:
+                above.append(Done(*each[:2], identity))
     above.sort()
     wanted = base.wanted.difference(late)
     room = max(1, limits.recent_limit - len(wanted))
@@ -163,8 +168,8 @@ def _follow(
         horizon=now - limits.lookback,
         room=room,
     )
-    passed = [each for each in above if floor is not None and each.position <= floor]
-    kept = tuple(above[len(passed) :])
+    below = 0 if floor is None else bisect_right(above, floor, key=_position)
+    passed, kept = above[:below], tuple(above[below:])
     settled = base.settled
     if settled is not None:
         settled = settled.plus([*late, *(each.identity for each in passed)])
@@ -187,12 +192,10 @@ def _raise_floor(
     room: int,
 ) -> Position | None:
     """The new floor, by the rules at the head of this module; `done` in position order."""
-    surplus = len(done) - room
-    for index, (position, _) in enumerate(done):
-        if bound is not None and position >= bound:
-            break
-        if position.last_modified >= horizon and index >= surplus:
-            break
-        if floor is None or position > floor:
-            floor = position
-    return floor
+    stop = max(len(done) - room, bisect_left(done, horizon, key=_modified))
+    if bound is not None:
+        stop = min(stop, bisect_left(done, bound, key=_position))
+    if stop <= 0:
+        return floor
+    reached = done[stop - 1].position
+    return reached if floor is None else max(floor, reached)

@@ -180,7 +180,7 @@ def _hand_over(
 ) -> tuple[Batch, ...] | None:
     """Batches of all that is new in these pages, as far as there is room; None if too much is."""
     horizon = _pass(start).horizon
-    younger = sum(each.position.last_modified >= horizon for page in pages for each in page.done)
+    younger = sum(each.last_modified >= horizon for page in pages for each in page.done)
     met = sum(len(page.done) for page in pages)
     remembered = len(start.recent) - met + younger + len(_pass(start).met) + len(start.wanted)
     room = max(0, limits.recent_limit - remembered)
@@ -204,18 +204,18 @@ def _follow(start: Checkpoint, turn: _Turn) -> Checkpoint:
     before = _pass(start)
     handed = [each for batch in turn.batches for each in batch.objects]
     late = {each.identity for each in handed} & start.wanted
-    done = [Done(each.position, each.identity) for each in handed if each.identity not in late]
+    done = [Done(*each[:2], each.identity) for each in handed if each.identity not in late]
     met = [each for page in turn.pages for each in page.done]
     if before.adopts:
         adopted = (each for page in turn.pages for each in page.new)
         done += [
-            Done(each.position, each.identity)
+            Done(*each[:2], each.identity)
             for each in adopted
             if each.last_modified < before.horizon
         ]
     above = [*done, *met]
-    passed = [e.identity for e in above if e.position.last_modified < before.horizon]
-    younger = [e.identity for e in above if e.position.last_modified >= before.horizon]
+    passed = [e.identity for e in above if e.last_modified < before.horizon]
+    younger = [e.identity for e in above if e.last_modified >= before.horizon]
     listed = before.listed
     if listed is not None:
         below = [array for page in turn.pages for array in (page.matching, page.moved)]

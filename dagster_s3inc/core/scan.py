@@ -119,7 +119,7 @@ def _scan_whole(
     )
     if adopt:
         base = replace(base, floor=Position(now - limits.lookback, ""))
-        done, late, new = [*done, *(Done(each.position, each.identity) for each in new)], [], []
+        done, late, new = [*done, *(Done(*each[:2], each.identity) for each in new)], [], []
     # All that is late lies below all that is not, so this is position order.
     candidates = late + new
     step = advance(base, candidates, done, now=now, limits=limits, selection=selection)
