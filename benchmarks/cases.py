@@ -20,19 +20,23 @@ class Options:
 
     Attributes:
         sizes: How many old objects there are, ascending.
+        new: How many objects appear between two scans.
         rounds: How often each way is measured; slow ones of large buckets once.
         lanes: How many are many.
         latency: Seconds that a far server takes.
         full: Whether slow ways, too, list the whole of the largest bucket.
+        is_warm: Everything is done once before it is measured, in the same process.
         seconds: No round begins that would end later, and the slowest ways make do with a share
             if they would.
     """
 
     sizes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    new: int = NEW
     rounds: int = 3
     lanes: int = 32
     latency: float = 0.08
     full: bool = False
+    is_warm: bool = False
     seconds: float = 174.0
 
 

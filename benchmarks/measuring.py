@@ -29,6 +29,7 @@ class Task:
         since: What was modified at or after this is new; ISO 8601.
         cursor: The checkpoint of the scan before, as the sensor stores it; empty without one.
         lanes: How many requests at once, where the way can choose.
+        is_warm: It has been done once before in the same process, as by a sensor that ticks.
     """
 
     way: str
@@ -38,6 +39,7 @@ class Task:
     since: str
     cursor: str = ""
     lanes: int = 1
+    is_warm: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

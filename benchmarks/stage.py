@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
-from benchmarks.cases import NEW, Case, Options, Results
+from benchmarks.cases import Case, Options, Results
 from benchmarks.checks import check
 from benchmarks.children import BenchmarkError, Worker, running_server, running_worker
 from benchmarks.content import PREFIX, SHARE_PREFIX
@@ -25,7 +25,7 @@ class Stage:
     Args:
         endpoints: The server's.
         workers: By the names of their ways.
-        lanes: How many are many.
+        options: What the command line says.
         say: Is told of each measurement.
 
     Raises:
@@ -37,13 +37,13 @@ class Stage:
         endpoints: dict[str, str],
         workers: dict[str, Worker],
         *,
-        lanes: int,
+        options: Options,
         say: Callable[[str], None],
     ) -> None:
         self.results = Results()
         self._endpoints = endpoints
         self._workers = workers
-        self._lanes = lanes
+        self._options = options
         self._say = say
         # Long before the new objects, long after the old ones.
         self._since = (datetime.now(timezone.utc) - timedelta(hours=1)).isoformat()
@@ -102,7 +102,8 @@ class Stage:
             prefix=SHARE_PREFIX if case.is_share else PREFIX,
             since=self._since,
             cursor=self._cursors.get(case.size, ""),
-            lanes=self._lanes if case.way == LANES.name else 1,
+            lanes=self._options.lanes if case.way == LANES.name else 1,
+            is_warm=self._options.is_warm,
         )
 
 
@@ -112,8 +113,8 @@ def staged(ways: Sequence[str], options: Options, say: Callable[[str], None]) ->
     with contextlib.ExitStack() as stack:
         # First, so that they import while the server writes its pages.
         workers = {way: stack.enter_context(running_worker(way)) for way in (ADOPT.name, *ways)}
-        server = running_server(options.sizes, new=NEW, latency=options.latency)
-        stage = Stage(stack.enter_context(server), workers, lanes=options.lanes, say=say)
+        server = running_server(options.sizes, new=options.new, latency=options.latency)
+        stage = Stage(stack.enter_context(server), workers, options=options, say=say)
         for size in options.sizes:
             stage.prepare(size)
         yield stage
