@@ -188,3 +188,29 @@ def test_each_page_is_told(moto: S3Server, bucket: str) -> None:
     assert [objects for objects, _ in told] == [1000, 1000, 300]
     assert [requests for _, requests in told] == [1, 2, 3]
     assert done.requests == 3
+
+
+def test_redo_needs_no_order_of_keys(
+    s3_server: S3Server, new_bucket: Callable[[S3Server], str]
+) -> None:
+    """A redo cut anywhere hands over each file once, on a server that sorts by folder too."""
+    keys = ["a-b", "a.z", "a/x", "a/y", "b/1-2", "b/1/2", "c"]
+    client, name = s3_server.client(), new_bucket(s3_server)
+    for key in keys:
+        client.put_object(Bucket=name, Key=key, Body=b"x")
+
+    def look_once(checkpoint: Checkpoint, scanner: Scanner, *, files: int = 100) -> Look:
+        return scanner.scan(
+            client,
+            S3Location(name),
+            decode_checkpoint(encode_checkpoint(checkpoint)),
+            selection=ObjectFilter().selection(""),
+            limits=ScanLimits(policy=BatchPolicy(max_files=files), max_batches=1),
+        )
+
+    checkpoint = look_once(Checkpoint(), Scanner()).result.checkpoint
+    for files in (1, 2, 3):
+        found, _ = handed_over_again(look_once, checkpoint, Conditions(), files=files)
+        assert sorted(found) == keys
+    found, _ = handed_over_again(look_once, checkpoint, Conditions(prefix="b/1"), files=1)
+    assert found == ["b/1-2", "b/1/2"]
