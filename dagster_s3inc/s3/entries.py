@@ -1,15 +1,16 @@
 """The entries of a listing's page, read without botocore's XML parser.
 
-botocore takes 60 ms to make dictionaries of a page of 1,000 objects; `table` finds what they
+botocore takes 60 ms to make dictionaries of a page of 1,000 objects; `table_reader` finds what they
 hold in half a millisecond. So a handler of botocore's event `before-parse` takes the entries out of
-the body before it is parsed, and leaves botocore the rest: the same document without its `Contents`.
-Credentials, endpoints, signing, retries, errors, truncation and tokens thus stay botocore's, and so
-does every page that is in any way unusual:
+the body before it is parsed, and leaves botocore the rest, the same document without `Contents`.
+Credentials, endpoints, signing, retries, errors, truncation and tokens thus stay
+botocore's, and so does every page that is in any way unusual:
 
 - Anything but a complete `ListBucketResult` of status 200 is left as it is: error documents, which
   S3 also sends with a 200, and bodies that were cut off.
-- So is a page with an entry that `table` does not know to the letter, or with anything around the
-  entries but closed elements. Entities in a key, CDATA, comments: botocore parses them as ever.
+- So is a page with an entry that `table_reader` does not know to the letter, or with anything
+  around the entries but closed elements. Entities in a key, CDATA, comments: botocore parses them
+  as ever.
 - A client without the event does as well: its responses simply have their `Contents`.
 
 The event exists since botocore 1.35 and is not documented. The handler acts only on requests that
@@ -30,7 +31,7 @@ from weakref import WeakSet
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.page import ObjectsPage, Page
 from dagster_s3inc.s3.raw_page import RawPage
-from dagster_s3inc.s3.table import CLOSE, OPEN, read_table
+from dagster_s3inc.s3.table_reader import CLOSE, OPEN, read_table
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

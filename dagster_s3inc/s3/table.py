@@ -1,61 +1,17 @@
-"""The entries of a page as columns: where the texts are, and what times and sizes they tell.
-
-A page has some 15,000 tags. To look at each of them, even from a regular expression, costs more
-than to receive the page. So numpy finds every `<` of it, in a tenth of a millisecond, and all else
-is done for all entries at once. Why nothing can be overlooked in this:
-
-- Text holds no `<`, so each is the beginning of a tag, a comment or the like. Those between one
-  `<Contents>` and the next make an entry.
-- Of entries with equally many tags, the first is read closely, and must be of a known form. At the
-  `<` of each other, the very same markup must be found, to the letter. Every `<` is thus
-  accounted for, and texts are all that differs.
-- The texts must be plain: no entities but the quotes around every ETag, nothing that XML forbids
-  or changes, and times, sizes and storage classes as servers write them.
-
-A page for which one of this does not hold has no table; then a real parser must read it.
-"""
+"""The entries of a page as columns."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from datetime import date
-from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from dagster_s3inc.s3.forms import form_of
-
-__all__ = ["CLOSE", "OPEN", "Span", "Table", "read_table"]
-
-OPEN: Final = b"<Contents>"
-CLOSE: Final = b"</Contents>"
+__all__ = ["Numbers", "Places", "Span", "Table", "texts_of"]
 
 Places: TypeAlias = "npt.NDArray[np.intp]"
 Numbers: TypeAlias = "npt.NDArray[np.int64]"
-
-# A time is as long as one of these, and each character lies between those of the two. Only these
-# fractions are read by every Python.
-_TIMES: Final = {
-    len(earliest): (np.frombuffer(earliest, np.uint8), np.frombuffer(latest, np.uint8))
-    for earliest, latest in (
-        (b"0000-00-00T00:00:00Z", b"9999-19-39T29:59:59Z"),
-        (b"0000-00-00T00:00:00.000Z", b"9999-19-39T29:59:59.999Z"),
-        (b"0000-00-00T00:00:00.000000Z", b"9999-19-39T29:59:59.999999Z"),
-    )
-}
-_SECONDS_DIGITS: Final = (0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18)
-
-# So many digits fit 64 bits, whichever they are.
-_SIZE_DIGITS: Final = 18
-
-_CLASS: Final = re.compile(rb"[A-Z_]*")
-
-
-class _UnfamiliarError(Exception):
-    """The page is to be read by a real parser."""
 
 
 class Span(NamedTuple):
@@ -111,182 +67,9 @@ class Table:
 
     def texts(self, span: Span) -> list[bytes]:
         """The texts themselves."""
-        return _texts(self.entries, span)
+        return texts_of(self.entries, span)
 
 
-def read_table(entries: bytes) -> Table | None:
-    """Reads a page from its first `<Contents>` to its last `</Contents>`, these included.
-
-    Returns:
-        None where this is not certain to read what a parser would.
-    """
-    try:
-        return _Reader(entries).table()
-    except _UnfamiliarError:
-        return None
-
-
-class _Reader:
-    def __init__(self, entries: bytes) -> None:
-        self._entries = entries
-        self._all = np.frombuffer(entries, np.uint8)
-
-    def table(self) -> Table:
-        self._require_plain()
-        spans, is_amazon = self._spans()
-        key, modified = spans[b"Key"], spans[b"LastModified"]
-        _require((key.starts < key.ends).all())
-        etag, quote = self._without_quotes(spans[b"ETag"])
-        classes = self._distinct(spans[b"StorageClass"])
-        _require(all(map(_CLASS.fullmatch, classes)))
-        is_amazon = is_amazon and quote == b"&quot;"
-        return Table(
-            entries=self._entries,
-            key=key,
-            modified=modified,
-            etag=etag,
-            storage_class=spans[b"StorageClass"],
-            storage_classes=classes,
-            seconds=self._seconds(modified),
-            sizes=self._sizes(spans[b"Size"]),
-            is_amazon=is_amazon and self._have(b".000Z", modified.starts + 19),
-        )
-
-    def _require_plain(self) -> None:
-        """Refuses what is no XML, and what a parser would change: CR, and `]]>` in a text."""
-        entries = self._entries
-        if self._all.min() < ord(" "):
-            controls = self._all[self._all < ord(" ")]
-            _require(((controls == ord("\n")) | (controls == ord("\t"))).all())
-        _require(b"]" not in entries or b"]]>" not in entries)
-        if not entries.isascii():
-            try:
-                text = entries.decode()
-            except UnicodeDecodeError:
-                raise _UnfamiliarError from None
-            _require("\ufffe" not in text and "\uffff" not in text)
-
-    def _spans(self) -> tuple[dict[bytes, Span], bool]:
-        """Where the texts are, and whether every entry is of Amazon's form."""
-        tags = np.flatnonzero(self._all == ord("<"))
-        # No other known tag has this letter in this place, and the form tells whether it is one.
-        firsts = np.flatnonzero(self._all[tags + 2] == OPEN[2])
-        counts = np.diff(firsts, append=len(tags))
-        self._require_only_blanks_between(tags[firsts], tags[firsts + counts - 1] + len(CLOSE))
-        names = (b"Key", b"LastModified", b"ETag", b"Size", b"StorageClass")
-        spans = {name: Span(np.zeros_like(firsts), np.zeros_like(firsts)) for name in names}
-        is_amazon = True
-        for count in set(counts.tolist()):
-            rows = np.flatnonzero(counts == count)
-            mine = firsts[rows]
-            form = form_of(self._entries[tags[mine[0]] : tags[mine[0] + count - 1] + len(CLOSE)])
-            if form is None:
-                raise _UnfamiliarError
-            seams = tags[mine + np.array(form.tags)[:, np.newaxis]]
-            for seam, places in zip(form.seams, seams, strict=True):
-                _require(self._have(seam, places))
-            for name in names:
-                if name in form.texts:
-                    at = form.texts[name]
-                    spans[name].starts[rows] = seams[at] + len(form.seams[at])
-                    spans[name].ends[rows] = seams[at + 1]
-            is_amazon = is_amazon and form.is_amazon
-        return spans, is_amazon
-
-    def _require_only_blanks_between(self, starts: Places, ends: Places) -> None:
-        _require(len(starts) and starts[0] == 0 and ends[-1] == len(self._entries))
-        if (starts[1:] == ends[:-1]).all():
-            return
-        gaps = _texts(self._entries, Span(ends[:-1], starts[1:]))
-        _require(all(not gap or gap.isspace() for gap in gaps))
-
-    def _without_quotes(self, etag: Span) -> tuple[Span, bytes]:
-        """The ETags without the quotes that all of them have, and these quotes."""
-        entities = np.count_nonzero(self._all == ord("&"))
-        if entities:
-            # No other entity can then be anywhere.
-            _require(entities == 2 * len(etag.starts))
-            quotes: tuple[bytes, ...] = (b"&quot;", b"&#34;")
-        else:
-            quotes = (b'"', b"")
-        for quote in quotes:
-            length = len(quote)
-            if self._have(quote, etag.starts) and self._have(quote, etag.ends - length):
-                etag = Span(etag.starts + length, etag.ends - length)
-                break
-        else:
-            raise _UnfamiliarError
-        _require((etag.starts <= etag.ends).all())
-        if b'"' in self._entries:
-            # A parser's user strips as many as there are.
-            edges = self._all[etag.starts], self._all[etag.ends - 1]
-            _require(not any((edge == ord('"')).any() for edge in edges))
-        return etag, quote
-
-    def _seconds(self, modified: Span) -> Numbers:
-        length = int(modified.ends[0] - modified.starts[0])
-        _require((modified.ends - modified.starts == length).all() and length in _TIMES)
-        earliest, latest = _TIMES[length]
-        texts = self._windows(length)[modified.starts].view(np.uint8).reshape(-1, length)
-        _require(((texts >= earliest) & (texts <= latest)).all())
-        weights = np.zeros(length, np.int64)
-        weights[list(_SECONDS_DIGITS)] = 10 ** np.arange(len(_SECONDS_DIGITS), dtype=np.int64)[::-1]
-        seconds: Numbers = texts @ weights - ord("0") * weights.sum()
-        _require((seconds // 10_000 % 100 < 24).all())
-        _require(all(map(_is_date, set((seconds // 1_000_000).tolist()))))
-        return seconds
-
-    def _sizes(self, size: Span) -> Numbers:
-        lengths = size.ends - size.starts
-        longest = int(lengths.max())
-        _require(lengths.min() >= 1 and longest <= _SIZE_DIGITS)
-        # Aligned by their last digits; what stands before the first one counts as zero.
-        texts = self._windows(longest)[size.ends - longest].view(np.uint8).reshape(-1, longest)
-        powers = np.arange(longest, dtype=np.int64)[::-1]
-        digits = np.where(powers < lengths[:, np.newaxis], texts - ord("0"), 0)
-        _require((digits <= 9).all())
-        sizes: Numbers = digits @ 10**powers
-        return sizes
-
-    def _distinct(self, span: Span) -> frozenset[bytes]:
-        lengths = span.ends - span.starts
-        found: set[bytes] = set()
-        for length in set(lengths.tolist()):
-            some = span.only(np.flatnonzero(lengths == length))
-            first = self._entries[some.starts[0] : some.ends[0]]
-            same = self._have(first, some.starts)
-            found.update([first] if same else _texts(self._entries, some))
-        return frozenset(found)
-
-    def _have(self, text: bytes, places: Places) -> bool:
-        """Whether this text is at all of these places, which are in order."""
-        if not text:
-            return True
-        if places[-1] + len(text) > len(self._entries):
-            return False
-        found: bytes = self._windows(len(text))[places].tobytes()
-        return found == text * len(places)
-
-    def _windows(self, width: int) -> npt.NDArray[Any]:
-        """All pieces of so many bytes, by their places. Makes no copy."""
-        shape = (len(self._entries) - width + 1,)
-        pieces: npt.NDArray[Any] = np.ndarray(shape, f"V{width}", self._entries, strides=(1,))
-        return pieces
-
-
-def _texts(entries: bytes, span: Span) -> list[bytes]:
+def texts_of(entries: bytes, span: Span) -> list[bytes]:
+    """The texts of an element, entry for entry."""
     return [entries[a:b] for a, b in zip(span.starts.tolist(), span.ends.tolist(), strict=True)]
-
-
-def _require(condition: object) -> None:
-    if not condition:
-        raise _UnfamiliarError
-
-
-@lru_cache(maxsize=4096)
-def _is_date(digits: int) -> bool:
-    try:
-        date(digits // 10_000, digits // 100 % 100, digits % 100)
-    except ValueError:
-        return False
-    return True

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dagster_s3inc.s3.table import read_table
+from dagster_s3inc.s3.table_reader import read_table
 from tests.s3.canned import entry
 
 TIME = "2026-11-22T12:00:00.000Z"
