@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,18 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.fixture
-def lake(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def lake(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The bucket that the documentation speaks of, found through the environment."""
     for name, value in moto.environment.items():
         monkeypatch.setenv(name, value)
     client = moto.client()
-    if "lake" not in {each["Name"] for each in client.list_buckets()["Buckets"]}:
-        client.create_bucket(Bucket="lake")
+    client.create_bucket(Bucket="lake")
     fill("lake", [f"landing/{number}.csv" for number in range(3)])
+    yield
+    # All moto servers of a process share their buckets.
+    for each in client.list_objects_v2(Bucket="lake")["Contents"]:
+        client.delete_object(Bucket="lake", Key=each["Key"])
+    client.delete_bucket(Bucket="lake")
 
 
 def code_of(page: Path) -> str:

@@ -28,7 +28,6 @@ from moto.s3.models import s3_backends
 
 from dagster_s3inc.batch import GENERATION_TAG
 from dagster_s3inc.core.codec import decode_checkpoint
-from dagster_s3inc.instance import RESET_AT_TAG, RESET_GENERATION_TAG, RESET_SENSOR_TAG
 from tests.postgres import PostgresServer, postgres_server
 from tests.servers import S3Server
 from tests.world import (
@@ -343,7 +342,7 @@ class Storm:
     def reset(self) -> None:
         run = self.world.launch("reset_landing")
         assert run.status == DagsterRunStatus.SUCCESS, self.world.errors_of(run)
-        self.resets.append((time.time(), int(run.tags[RESET_GENERATION_TAG])))
+        self.resets.append((time.time(), int(run.tags["dagster_s3inc/reset_generation"])))
 
     def settle(self) -> None:
         """Lets a last daemon live until it has nothing to do any more."""
@@ -451,8 +450,11 @@ def sensor_runs(world: World) -> list[dg.DagsterRun]:
 
 def reset_markers(world: World) -> list[tuple[str, int]]:
     """When each reset was asked for, and its generation, oldest first."""
-    runs = world.instance.get_runs(dg.RunsFilter(tags={RESET_SENSOR_TAG: "landing"}))
-    return sorted((run.tags[RESET_AT_TAG], int(run.tags[RESET_GENERATION_TAG])) for run in runs)
+    runs = world.instance.get_runs(dg.RunsFilter(tags={"dagster_s3inc/reset_sensor": "landing"}))
+    return sorted(
+        (run.tags["dagster_s3inc/reset_at"], int(run.tags["dagster_s3inc/reset_generation"]))
+        for run in runs
+    )
 
 
 def first_reserved(ticks: list[InstigatorTick]) -> dict[str, float]:

@@ -19,8 +19,6 @@ __all__ = ["tick"]
 
 def tick(task: Task) -> Work:
     """A whole evaluation: the cursor read, a scan, run requests built, the cursor written."""
-    # In production it goes to Dagster's storage; here there is only a terminal to fill.
-    logging.disable(logging.INFO)
     client = boto_client(task)
     fast_pages = count_fast_pages(client)
     sensor = build_s3_incremental_sensor(
@@ -29,8 +27,13 @@ def tick(task: Task) -> Work:
 
     def work(_: Clock) -> Callable[[], Found]:
         context = dg.build_sensor_context(cursor=task.cursor, resources={"s3": client})
-        with context:
-            data: Any = sensor(context)
+        # In production it goes to Dagster's storage; here there is only a terminal to fill.
+        logging.disable(logging.INFO)
+        try:
+            with context:
+                data: Any = sensor(context)
+        finally:
+            logging.disable(logging.NOTSET)
         return lambda: _requested(data, fast_pages=fast_pages())
 
     return work
