@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +61,9 @@ def postgres_server(folder: Path) -> Iterator[PostgresServer]:
     if user is not None:
         shutil.chown(data, user)
         # pytest's folders are private to their owner; the server needs to pass through them.
-        for parent in (folder, *folder.parents[:2]):
+        for parent in (folder, *folder.parents):
+            if parent == Path(tempfile.gettempdir()):
+                break
             parent.chmod(parent.stat().st_mode | 0o111)
     common: dict[str, Any] = {"cwd": "/", "user": user}
     if user is not None:
