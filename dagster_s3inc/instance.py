@@ -167,12 +167,18 @@ class SensorState:
         )
         return bool(ticks)
 
-    def replace_cursor(self, cursor: str) -> bool:
-        """Stores a cursor; False for a sensor that never ran, which has nowhere to store it."""
+    def replace_cursor(self, cursor: str, *, instead_of: str | None) -> bool:
+        """Stores a cursor, unless another than `instead_of` is stored by now.
+
+        False also for a sensor that never ran, which has nowhere to store it.
+        """
         state = self._find()
         if state is None or state.instigator_data is None:
             return False
-        data = sensor_data(state)._replace(cursor=cursor)
+        data = sensor_data(state)
+        if data.cursor != instead_of:
+            return False
+        data = data._replace(cursor=cursor)
         self._instance.update_instigator_state(state.with_data(data))
         return True
 

@@ -154,7 +154,7 @@ class SensorMachine(OutsideMachine):
         )
 
     def commit(self, found: Found) -> None:
-        assert self.state.replace_cursor(self.cursor)
+        assert self.state.replace_cursor(self.cursor, instead_of=self.state.cursor)
         self.overdue = None
         self.reread()
 
@@ -173,7 +173,7 @@ class SensorMachine(OutsideMachine):
         if self.overdue is not None:
             return
         self.restart()
-        assert self.state.replace_cursor(late)
+        assert self.state.replace_cursor(late, instead_of=self.state.cursor)
         self.reread()
         self.overdue = following
         self.forget()

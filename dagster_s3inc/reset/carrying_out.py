@@ -76,10 +76,11 @@ def _start_generation(context: dg.OpExecutionContext, target: Target, order: Ord
     )
     shown = False
     # A tick that runs now ends with a cursor of its own, which may even be of the new generation
-    # already. That one must stand, or what it handed over would be handed over twice.
+    # already. That one must stand, or what it handed over would be handed over twice; and so must
+    # that of a tick which has begun and ended since the cursor was read.
     if order.what is What.everything and (not state.is_ticking() or before is None):
         fresh = Checkpoint(generation=marker.generation, reset_seen=marker.at)
-        shown = state.replace_cursor(encode_checkpoint(fresh))
+        shown = state.replace_cursor(encode_checkpoint(fresh), instead_of=target.text)
     again = _AGAIN.get(order.what, f"what was handed over and is {order.conditions} is, again")
     metadata = {
         "generation before": dg.MetadataValue.int(marker.generation - 1),
