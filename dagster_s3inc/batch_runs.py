@@ -28,6 +28,7 @@ __all__ = [
     "Tags",
     "batch_of",
     "failed_batches",
+    "records_of",
     "requested_batch",
     "runs_with",
     "tags_of",
@@ -101,11 +102,16 @@ def runs_with(
     instance: dg.DagsterInstance, tags: Tags, statuses: Sequence[DagsterRunStatus] | None = None
 ) -> Iterator[dg.DagsterRun]:
     """The runs with these tags in one of these statuses, newest first."""
-    filters, cursor = dg.RunsFilter(tags=tags, statuses=statuses), None
+    for record in records_of(instance, dg.RunsFilter(tags=tags, statuses=statuses)):
+        yield record.dagster_run
+
+
+def records_of(instance: dg.DagsterInstance, filters: dg.RunsFilter) -> Iterator[dg.RunRecord]:
+    """The records of the runs that the filters let through, newest first."""
+    cursor = None
     while True:
         records = instance.get_run_records(filters, limit=_PAGE, cursor=cursor)
-        for record in records:
-            yield record.dagster_run
+        yield from records
         if len(records) < _PAGE:
             return
         cursor = records[-1].dagster_run.run_id

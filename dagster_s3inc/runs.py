@@ -10,19 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterRunStatus, RunRecord
 
 from dagster_s3inc.batch import SOURCE_TAG
+from dagster_s3inc.batch_runs import records_of
 from dagster_s3inc.core.validation import require_at_least, require_aware
 from dagster_s3inc.s3.location import S3Location
 
 __all__ = ["FileRun", "FoundRuns", "find_runs"]
-
-# The config of a run of 100 files is about 10 KB.
-_PAGE: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +98,7 @@ def find_runs(
     filters = dg.RunsFilter(tags=tags, created_after=created_after)
     found: list[FileRun] = []
     looked_at = 0
-    for record in _records(instance, filters):
+    for record in records_of(instance, filters):
         if looked_at == max_runs:
             return FoundRuns(runs=tuple(found), looked_at=looked_at, is_complete=False)
         looked_at += 1
@@ -114,13 +112,6 @@ def find_runs(
                 if isinstance(file, Mapping) and file.get("key") == sought
             ]
     return FoundRuns(runs=tuple(found), looked_at=looked_at, is_complete=True)
-
-
-def _records(instance: dg.DagsterInstance, filters: dg.RunsFilter) -> Iterator[RunRecord]:
-    cursor = None
-    while records := instance.get_run_records(filters, limit=_PAGE, cursor=cursor):
-        yield from records
-        cursor = records[-1].dagster_run.run_id
 
 
 def _batches(run_config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

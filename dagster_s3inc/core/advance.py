@@ -18,11 +18,11 @@ the oldest object can always be.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.checkpoint import Checkpoint
@@ -31,7 +31,9 @@ from dagster_s3inc.core.look import Done
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.selection import Selection
 
-__all__ = ["Step", "advance", "choose", "most_that_fit"]
+__all__ = ["Step", "advance", "choose", "choose_all", "most_that_fit"]
+
+_Made = TypeVar("_Made")
 
 _modified, _position = attrgetter("last_modified"), attrgetter("position")
 
@@ -116,11 +118,44 @@ def choose(
     return tuple(chosen)
 
 
-def most_that_fit(count: int, fits: Callable[[int], bool]) -> int:
-    """The greatest number up to `count` that fits; 0 does, and so does less than what does."""
-    if fits(count):
-        return count
-    return bisect_left(range(1, count), True, key=lambda number: not fits(number))
+def choose_all(
+    new: Iterable[S3Object], limits: ScanLimits, selection: Selection
+) -> tuple[Batch, ...] | None:
+    """Batches of all these objects; None if the limits do not allow all of them.
+
+    Args:
+        new: In any order.
+        limits: How many, and how long their run requests may be.
+        selection: Tells the groups.
+    """
+    ordered = sorted(new)
+    batches = choose(ordered, limits, selection)
+    return batches if sum(map(len, batches)) == len(ordered) else None
+
+
+def most_that_fit(count: int, attempt: Callable[[int], _Made | None]) -> tuple[int, _Made | None]:
+    """The greatest number up to `count` that fits, and what the attempt made of it.
+
+    Args:
+        count: At least 0.
+        attempt: Makes something of a number, or None if it is too much. What is less than a
+            number that fits does fit.
+
+    Returns:
+        0 and None if nothing fits that was tried.
+    """
+    made = attempt(count)
+    if made is not None:
+        return count, made
+    most, too_much = 0, count
+    while too_much - most > 1:
+        number = (most + too_much) // 2
+        tried = attempt(number)
+        if tried is None:
+            too_much = number
+        else:
+            most, made = number, tried
+    return most, made
 
 
 def _fewer(

@@ -18,11 +18,10 @@ from operator import attrgetter
 
 import numpy as np
 
-from dagster_s3inc.core.advance import choose, most_that_fit
-from dagster_s3inc.core.batching import Batch
+from dagster_s3inc.core.advance import choose_all, most_that_fit
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.limits import ScanLimits
-from dagster_s3inc.core.look import PageSeen, Seen
+from dagster_s3inc.core.look import PageSeen, gather
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.page import Page, Rest
@@ -56,15 +55,17 @@ def scan_again(
         may_be_cut: Tells whether the listing can go on behind the keys read so far.
     """
     enough = limits.max_batches * limits.policy.max_files
-    seen, found = _look(checkpoint, redo, pages, selection, lambda n: n > enough and may_be_cut())
-    found.sort(key=attrgetter("key"))
-
-    def batches_of(count: int) -> tuple[Batch, ...] | None:
-        batches = choose(sorted(found[:count]), limits, selection)
-        return batches if sum(map(len, batches)) == count else None
-
-    count = most_that_fit(len(found), lambda count: batches_of(count) is not None)
-    batches = batches_of(count) or ()
+    meets = _meets(checkpoint, redo, selection)
+    seen = gather(
+        pages,
+        lambda page: _look_at(page, redo, meets),
+        may_stop=lambda found: found > enough and may_be_cut(),
+    )
+    found = sorted(seen.new, key=attrgetter("key"))
+    count, batches = most_that_fit(
+        len(found), lambda count: choose_all(found[:count], limits, selection)
+    )
+    batches = batches or ()
     following: Redo | None = None
     if count < len(found):
         following = replace(redo, after=found[count - 1].key if count else redo.after)
@@ -96,28 +97,6 @@ def all_that_match(pages: Iterable[Page], *, selection: Selection) -> Iterator[S
     for page in pages:
         everything = page.seen_from(None, _ANYTHING, frozenset()).above
         yield from filter(selection.matches, everything)
-
-
-def _look(
-    checkpoint: Checkpoint,
-    redo: Redo,
-    pages: Iterable[Page | Rest],
-    selection: Selection,
-    enough: Callable[[int], bool],
-) -> tuple[Seen, list[S3Object]]:
-    meets = _meets(checkpoint, redo, selection)
-    seen, found = Seen(), list[S3Object]()
-    for page in pages:
-        if isinstance(page, Rest):
-            seen.rest = page
-            break
-        looked = _look_at(page, redo, meets)
-        seen.pages.append(looked)
-        found += looked.new
-        if looked.last_key is not None and enough(len(found)):
-            seen.rest = Rest(looked.last_key)
-            break
-    return seen, found
 
 
 def _meets(checkpoint: Checkpoint, redo: Redo, selection: Selection) -> Callable[[S3Object], bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -17,7 +17,7 @@ from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.page import Page, PageView, Rest
 from dagster_s3inc.core.selection import Selection
 
-__all__ = ["Done", "PageSeen", "Seen", "look", "look_at"]
+__all__ = ["Done", "PageSeen", "Seen", "gather", "look", "look_at"]
 
 
 class Done(NamedTuple):
@@ -41,7 +41,6 @@ class PageSeen:
     """A page of a listing, as someone sees it who knows a checkpoint.
 
     Attributes:
-        view: What it shows; of the objects above the floor it is kept apart what they are.
         last_key: The last of its keys, in the order of the listing; None if it is empty.
         late: Those at or below the floor that are wanted.
         new: Those above it that match and have not been handed over.
@@ -49,6 +48,9 @@ class PageSeen:
         left_out: How many above it do not match.
         matching: The identities of what matches at or below the floor.
         moved: The identities of what would match there but for its storage class.
+        listed: How many objects it lists.
+        listed_bytes: The sum of their sizes.
+        newest: The greatest position; None if it is empty.
     """
 
     last_key: str | None
@@ -125,19 +127,40 @@ def look(
         enough: Stop after the page with which there are more than so many late and new objects,
             in a listing that is in the order of its keys; None means never.
     """
+    return gather(
+        pages,
+        lambda page: look_at(page, checkpoint, selection),
+        may_stop=lambda found: enough is not None and found > enough,
+    )
+
+
+def gather(
+    pages: Iterable[Page | Rest],
+    look_at_page: Callable[[Page], PageSeen],
+    *,
+    may_stop: Callable[[int], bool],
+) -> Seen:
+    """Looks at the pages one after the other.
+
+    Args:
+        pages: The listing, or its beginning and a `Rest`.
+        look_at_page: Looks at one of them.
+        may_stop: Tells of a number of late and new objects whether they are enough. Asked behind
+            each page that is not empty.
+    """
     seen, found = Seen(), 0
     for page in pages:
         if isinstance(page, Rest):
             seen.rest = page
             break
-        looked = look_at(page, checkpoint, selection)
+        looked = look_at_page(page)
         seen.pages.append(looked)
         if looked.last_key is None:
             continue
         if seen.first is None:
             seen.first = page
         found += len(looked.late) + len(looked.new)
-        if enough is not None and found > enough:
+        if may_stop(found):
             seen.rest = Rest(looked.last_key)
             break
     return seen
@@ -154,8 +177,8 @@ def look_at(page: Page, checkpoint: Checkpoint, selection: Selection) -> PageSee
         new=new,
         done=done,
         left_out=left_out,
-        matching=np.asarray(view.below.matching, np.uint64),
-        moved=np.asarray(view.below.moved, np.uint64),
+        matching=view.below.matching,
+        moved=view.below.moved,
         listed=view.objects,
         listed_bytes=view.bytes,
         newest=view.newest,

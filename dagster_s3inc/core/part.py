@@ -29,7 +29,7 @@ from itertools import chain
 
 import numpy as np
 
-from dagster_s3inc.core.advance import choose, most_that_fit
+from dagster_s3inc.core.advance import choose_all, most_that_fit
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.checkpoint import Checkpoint, Pass
 from dagster_s3inc.core.limits import ScanLimits
@@ -151,28 +151,26 @@ def _start(
 def _take(start: Checkpoint, seen: Seen, limits: ScanLimits, selection: Selection) -> _Turn:
     """As many whole pages as can be handed over; or else what can be of the first."""
 
-    def batches_of(pages: list[PageSeen]) -> tuple[Batch, ...] | None:
-        return _hand_over(start, pages, limits, selection)
+    def turn(pages: list[PageSeen], *, is_last: bool = False) -> _Turn | None:
+        batches = _hand_over(start, pages, limits, selection)
+        return None if batches is None else _Turn(batches=batches, pages=pages, is_last=is_last)
 
-    pages = seen.pages
-    taken = pages[: most_that_fit(len(pages), lambda count: batches_of(pages[:count]) is not None)]
-    if len(taken) < len(pages) and _last_key(taken) is None:
-        # Those that are taken are empty, so the next is the first that is not.
-        first = seen.first or ObjectsPage(())
-        keys = sorted(each.key for each in _candidates(start, pages[len(taken)]))
-
-        def part_of_first(count: int) -> list[PageSeen]:
-            return [look_at(first.up_to(keys[count - 1]), start, selection)] if count else []
-
-        taken = part_of_first(
-            most_that_fit(len(keys), lambda count: batches_of(part_of_first(count)) is not None)
-        )
-        return _Turn(batches=batches_of(taken) or (), pages=taken, is_last=False)
-    return _Turn(
-        batches=batches_of(taken) or (),
-        pages=taken,
-        is_last=seen.rest is None and len(taken) == len(pages),
+    pages, nothing = seen.pages, _Turn(batches=(), pages=[], is_last=False)
+    to_the_end = seen.rest is None
+    count, whole = most_that_fit(
+        len(pages), lambda count: turn(pages[:count], is_last=to_the_end and count == len(pages))
     )
+    if count == len(pages) or _last_key(pages[:count]) is not None:
+        return whole or nothing
+    # Those that are taken are empty, so the next is the first that is not.
+    first = seen.first or ObjectsPage(())
+    keys = sorted(each.key for each in _candidates(start, pages[count]))
+
+    def turn_up_to(number: int) -> _Turn | None:
+        return turn([look_at(first.up_to(keys[number - 1]), start, selection)])
+
+    _, some = most_that_fit(len(keys), turn_up_to)
+    return some or nothing
 
 
 def _hand_over(
@@ -187,8 +185,7 @@ def _hand_over(
     found = [each for page in pages for each in _candidates(start, page)]
     chosen = [each for each in found if each.last_modified < horizon]
     chosen += [each for each in found if each.last_modified >= horizon][:room]
-    batches = choose(sorted(chosen), limits, selection)
-    return batches if sum(map(len, batches)) == len(chosen) else None
+    return choose_all(chosen, limits, selection)
 
 
 def _candidates(start: Checkpoint, page: PageSeen) -> list[S3Object]:

@@ -228,8 +228,9 @@ def without(key: str, selection: Selection) -> Selection:
     def other(matches: Callable[[S3Object], bool]) -> Callable[[S3Object], bool]:
         return lambda each: each.key != key and matches(each)
 
-    return Selection(
+    return replace(
+        selection,
         matches=other(selection.matches),
         may_match=other(selection.may_match),
-        digest=selection.digest,
+        takes_all=lambda _: False,
     )
