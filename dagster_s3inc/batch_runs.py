@@ -18,7 +18,7 @@ from dagster_s3inc.batch import (
     read_batch_config,
 )
 from dagster_s3inc.core.batching import Batch
-from dagster_s3inc.instance import SensorAddress
+from dagster_s3inc.instance import RUN_KEY_TAG, SensorAddress
 
 __all__ = [
     "FAILED",
@@ -30,6 +30,7 @@ __all__ = [
     "failed_batches",
     "records_of",
     "requested_batch",
+    "run_keys_with_runs",
     "runs_with",
     "tags_of",
 ]
@@ -89,7 +90,7 @@ def batch_of(run: dg.DagsterRun) -> BatchOfJob:
     return BatchOfJob(run.tags.get(BATCH_ID_TAG, run.run_id), run.job_name)
 
 
-def requested_batch(run: dg.DagsterRun, resource_key: str) -> Batch | None:
+def requested_batch(run: dg.DagsterRun | dg.RunRequest, resource_key: str) -> Batch | None:
     """The files that the sensor requested a run for; None if its config is not the sensor's."""
     try:
         config: Any = run.run_config["resources"]
@@ -104,6 +105,14 @@ def runs_with(
     """The runs with these tags in one of these statuses, newest first."""
     for record in records_of(instance, dg.RunsFilter(tags=tags, statuses=statuses)):
         yield record.dagster_run
+
+
+def run_keys_with_runs(
+    instance: dg.DagsterInstance, address: SensorAddress, run_keys: Sequence[str]
+) -> set[str]:
+    """Those of these run keys for which there is a run, launched or not."""
+    tags = {**address.run_tags, RUN_KEY_TAG: run_keys}
+    return {run.tags[RUN_KEY_TAG] for run in runs_with(instance, tags)}
 
 
 def records_of(instance: dg.DagsterInstance, filters: dg.RunsFilter) -> Iterator[dg.RunRecord]:

@@ -11,6 +11,7 @@ import dagster as dg
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.core.redo import Conditions, Redo
+from dagster_s3inc.decision import Decision, lost_decision
 from dagster_s3inc.errors import ResetError
 from dagster_s3inc.instance import SensorAddress, instance_of
 from dagster_s3inc.markers import EVERYTHING, FAILED, MATCHING, ResetMarker, resets
@@ -26,11 +27,14 @@ class Start(NamedTuple):
         is_first: Nothing is known of any earlier tick: no cursor, no run, no reset.
         retry: A reset by which failed batches are requested again before anything else; the
             checkpoint is still that before it.
+        undone: What an earlier tick decided and did not carry out to its end. It comes before
+            anything else; the checkpoint is that which it decided on.
     """
 
     checkpoint: Checkpoint
     is_first: bool = False
     retry: ResetMarker | None = None
+    undone: Decision | None = None
 
     def after_retry(self) -> Start:
         """Where a tick starts once no failed batch is left to be requested again."""
@@ -53,13 +57,19 @@ def start_of_tick(context: dg.SensorEvaluationContext, sensor_name: str) -> Star
         ResetError: A reset is of a kind that this release does not know.
     """
     instance = instance_of(context)
+    cursor, last_run_key = context.cursor, context.last_run_key
+    if instance is None:
+        return start_from(cursor, last_run_key, ())
     address = SensorAddress.of_evaluation(context, sensor_name)
-    markers = [] if instance is None else resets(instance, address)
-    return start_from(context.cursor, context.last_run_key, markers)
+    lost = lost_decision(instance, address, last_run_key)
+    return start_from(cursor, last_run_key, resets(instance, address), lost)
 
 
 def start_from(
-    cursor: str | None, last_run_key: str | None, markers: Sequence[ResetMarker]
+    cursor: str | None,
+    last_run_key: str | None,
+    markers: Sequence[ResetMarker],
+    lost: Decision | None = None,
 ) -> Start:
     """Tells where a tick starts that finds these. A pure function.
 
@@ -72,11 +82,20 @@ def start_from(
         cursor: The stored one.
         last_run_key: That of the last run that the sensor requested.
         markers: The resets, oldest first.
+        lost: What the sensor decided later than what is stored. It takes its place, unless
+            somebody has cleared the cursor since.
 
     Raises:
         CheckpointFormatError: The cursor cannot be read.
         ResetError: A reset is of a kind that this release does not know.
     """
+    if lost is not None:
+        was_cleared = not cursor and (cursor is not None or last_run_key is not None)
+        start = start_from(cursor if was_cleared else lost.cursor, lost.last_run_key, markers)
+        is_due = _generation_of(lost.last_run_key) in start.checkpoint.generations
+        if lost.left and is_due and not was_cleared:
+            return Start(decode_checkpoint(lost.cursor), undone=lost)
+        return start
     _require_known(markers)
     if not cursor:
         return _without_cursor(_generation_of(last_run_key), markers)

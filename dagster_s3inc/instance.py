@@ -6,26 +6,34 @@ Everything private of Dagster that this package relies on is named in this modul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import dagster as dg
 from dagster._check import CheckError
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.selector import InstigatorSelector
 from dagster._core.errors import DagsterInvariantViolationError
-from dagster._core.scheduler.instigation import InstigatorState, SensorInstigatorData, TickStatus
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorTick,
+    SensorInstigatorData,
+    TickStatus,
+)
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
 )
-from dagster._core.storage.tags import REPOSITORY_LABEL_TAG, SENSOR_NAME_TAG
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
 
 from dagster_s3inc.errors import ResetError
 
 __all__ = [
+    "RUN_KEY_TAG",
     "SensorAddress",
     "SensorState",
+    "TickStatus",
     "cancel_queued",
+    "earlier_ticks",
     "evaluation_of",
     "instance_of",
     "latest_evaluation",
@@ -34,6 +42,12 @@ __all__ = [
     "sensor_states",
     "sensors_beside",
 ]
+
+# How many ticks are read at a time, and how many at most; those of a sensor that fails again and
+# again hold nothing but an error.
+_TICKS_AT_FIRST: Final = 2
+_TICKS_PAGE: Final = 100
+_TICKS_READ: Final = 2_000
 
 
 class SensorAddress(NamedTuple):
@@ -94,6 +108,27 @@ def cancel_queued(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> int:
         if run is not None and run.status == dg.DagsterRunStatus.QUEUED:
             count += instance.run_coordinator.cancel_run(run_id)
     return count
+
+
+def earlier_ticks(instance: dg.DagsterInstance, address: SensorAddress) -> Iterator[InstigatorTick]:
+    """The ticks before the one that is being evaluated, the newest first; of very many the newest.
+
+    None if no tick is being evaluated, as in a dry run.
+    """
+    if address.scope is None:
+        return
+    before, count, limit = None, 0, _TICKS_AT_FIRST
+    while count < _TICKS_READ:
+        ticks = instance.get_ticks("", address.scope, before=before, limit=limit)
+        for tick in ticks:
+            if count == 0 and tick.status != TickStatus.STARTED:
+                return
+            if count > 0 and tick.status != TickStatus.STARTED:
+                yield tick
+            count += 1
+        if len(ticks) < limit:
+            return
+        before, limit = ticks[-1].timestamp, _TICKS_PAGE
 
 
 def latest_evaluation(

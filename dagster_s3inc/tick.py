@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from dagster_s3inc.batch import batch_config, batch_tags
+from dagster_s3inc.batch_runs import requested_batch
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.codec import encode_checkpoint
@@ -19,6 +20,7 @@ from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.report import describe_cost, describe_scan
 from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.cursor import Start, make_run_key, start_of_tick
+from dagster_s3inc.decision import Decision
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.flow import Flow, Gate
 from dagster_s3inc.instance import SensorAddress, instance_of
@@ -81,6 +83,8 @@ class Tick:
         instance = instance_of(context)
         address = SensorAddress.of_evaluation(context, self.name)
         start = start_of_tick(context, self.name)
+        if start.undone is not None:
+            return self._carry_out(context, instance, start.undone, start.checkpoint)
         if start.retry is not None and instance is not None:
             again = self._request_again(context, instance, address, start)
             if again is not None:
@@ -186,6 +190,32 @@ class Tick:
             dynamic_partitions_requests=self._new_partitions(
                 [again.batch for again in turn.chosen], instance
             ),
+        )
+
+    def _carry_out(
+        self,
+        context: dg.SensorEvaluationContext,
+        instance: dg.DagsterInstance | None,
+        undone: Decision,
+        checkpoint: Checkpoint,
+    ) -> dg.SensorResult:
+        """What an earlier tick requested, as this one would have requested it."""
+        context.log.warning(
+            f"An earlier tick could not submit all {len(undone.left)} runs that it requested. They "
+            f"are requested again, and those that are there already are skipped."
+        )
+        requests, batches = [], []
+        for each in undone.left:
+            batch = requested_batch(each, self.batch_resource_key)
+            if batch is None or each.job_name not in self.job_names:
+                requests.append(each)
+            else:
+                requests.append(self._request(batch, checkpoint, each.job_name))
+                batches.append(batch)
+        return dg.SensorResult(
+            run_requests=requests,
+            cursor=undone.cursor,
+            dynamic_partitions_requests=self._new_partitions(batches, instance),
         )
 
     def _result(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import dagster as dg
 import pytest
 
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.codec import encode_checkpoint
 from dagster_s3inc.core.redo import Conditions, Redo
 from dagster_s3inc.cursor import Start, start_from
+from dagster_s3inc.decision import Decision
 from dagster_s3inc.errors import ResetError
 from dagster_s3inc.markers import ResetMarker
 
@@ -77,3 +79,38 @@ def test_unknown_kind_of_reset_is_refused() -> None:
     """A reset that a later release made is never taken for another."""
     with pytest.raises(ResetError, match="does not know: 'older'"):
         start(BEGUN, marker("t2", 4, "older"))
+
+
+LATER = Checkpoint(generation=3, recent=frozenset({1, 2}), reset_seen="t1")
+LOST = Decision(encode_checkpoint(LATER), "3:b")
+UNDONE = LOST._replace(left=(dg.RunRequest(run_key="3:a"), dg.RunRequest(run_key="3:b")))
+
+
+@pytest.mark.parametrize(
+    ("cursor", "last"), [(None, None), ("?", "3:a"), (encode_checkpoint(BEGUN), "3:a")]
+)
+def test_lost_decision_takes_the_place_of_the_cursor(cursor: str | None, last: str | None) -> None:
+    """A tick starts from what was decided last, and first ends what was not carried out."""
+    markers = [marker("t1", 3)]
+    assert start_from(cursor, last, markers, LOST) == Start(LATER)
+    assert start_from(cursor, last, markers, UNDONE) == Start(LATER, undone=UNDONE)
+
+
+def test_resets_are_honoured_on_what_was_decided_last() -> None:
+    """A reset of everything makes an undone decision needless; others wait until it is done."""
+    cursor = encode_checkpoint(BEGUN)
+    everything = [marker("t2", 4)]
+    restarted = Start(Checkpoint(generation=4, reset_seen="t2"))
+    assert start_from(cursor, "3:a", everything, UNDONE) == restarted
+    partial = [marker("t2", 4, "matching")]
+    assert start_from(cursor, "3:a", partial, UNDONE) == Start(LATER, undone=UNDONE)
+    continued = start_from(cursor, "3:a", partial, LOST).checkpoint
+    assert (continued.generation, continued.recent) == (4, LATER.recent)
+
+
+@pytest.mark.parametrize(("cursor", "last"), [("", None), ("", "3:a"), (None, "2:a")])
+def test_cleared_cursor_starts_after_what_was_decided_last(
+    cursor: str | None, last: str | None
+) -> None:
+    """Somebody who clears the cursor gets a generation that no run of a lost decision is of."""
+    assert start_from(cursor, last, [], UNDONE) == Start(Checkpoint(generation=4))

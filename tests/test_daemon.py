@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import dagster._daemon.sensor
 import pytest
 from dagster import DagsterRunStatus
 from dagster._core.scheduler.instigation import TickStatus
@@ -143,6 +144,44 @@ def test_killed_daemon_loses_and_repeats_nothing(world: World, put: Any, point: 
         world.tick()
     assert world.handed_over() == dict.fromkeys(keys(*"abcdefghijklm"), 1)
     assert [len(batch) for _, batch in world.batches()] == [5, 5, 2, 1]
+
+
+def test_killed_before_the_cursor_was_stored(world: World, put: Any) -> None:
+    """A daemon killed after a tick's end, and before its cursor was stored: each file once."""
+    put(*"abcdef")
+    assert succeeded(world.tick_unstored())
+    assert not world.cursor
+    put("c", body="another")
+    assert succeeded(world.tick())
+    assert world.batches() == [(1, keys(*"abcde")), (1, keys("f")), (1, keys("c"))]
+    assert world.tick().status == TickStatus.SKIPPED
+
+
+def test_runs_that_could_not_be_submitted(
+    world: World, put: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Dagster gives up submitting, what was decided is done later: each file once."""
+    put(*"abcdefghijkl")
+    submit = dagster._daemon.sensor._submit_run_request
+
+    def submit_only_the_first(run_id: str, request: Any, *args: Any) -> Any:
+        if "in/f" in str(request.run_config):
+            raise OSError("no room for another run")
+        return submit(run_id, request, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dagster._daemon.sensor._submit_run_request", submit_only_the_first)
+        # Dagster tries once more by itself; the third tick evaluates the sensor again.
+        for _ in range(3):
+            assert world.tick().status == TickStatus.FAILURE
+    assert world.batches() == [(1, keys(*"abcde"))]
+    put("b", body="another")
+    for _ in range(2):
+        assert succeeded(world.tick())
+    first, *others = [batch for _, batch in world.batches()]
+    assert first == keys(*"abcde")
+    assert others == [keys(*"fghij"), keys("k", "l"), keys("b")]
+    assert world.tick().status == TickStatus.SKIPPED
 
 
 def test_thousand_objects_in_ten_runs(moto: S3Server, bucket: str, tmp_path: Path) -> None:

@@ -165,9 +165,31 @@ class World:
             if event.is_dagster_event and event.dagster_event.is_failure
         )
 
+    def tick_unstored(self) -> InstigatorTick:
+        """A tick that ended, but whose daemon was killed before it stored the cursor."""
+        storage = self.instance.schedule_storage
+        store = storage.update_instigator_state
+        with pytest.MonkeyPatch.context() as patch:
+
+            def store_until_the_end(state: Any) -> Any:
+                # A tick writes the sensor's state twice: when it begins, and when it has ended.
+                patch.setattr(storage, "update_instigator_state", _die)
+                return store(state)
+
+            patch.setattr(storage, "update_instigator_state", store_until_the_end)
+            return self.tick()
+
     def _states(self) -> list[Any]:
         states = self.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
         return [state for state in states if state.instigator_name == "landing"]
+
+
+def _die(*_: Any) -> None:
+    raise KilledError
+
+
+class KilledError(Exception):
+    """The daemon does nothing more in this tick."""
 
 
 def iterate(workspace: WorkspaceProcessContext, **crash: Any) -> None:

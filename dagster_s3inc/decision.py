@@ -1,0 +1,65 @@
+"""What an earlier tick decided, where its cursor was not stored.
+
+Dagster writes down what a tick requests, and the cursor that goes with it, before it submits the
+first run. What the next tick is given as cursor is stored last. Where the daemon is killed between
+the end of a tick and that moment, or where it could not submit all runs and gave up, the next tick
+is given the cursor before. It would find the same batches, whose run keys Dagster knows and skips,
+but for one in which a file has been overwritten or deleted since: that one has another key, and
+its other files would be handed over twice. So what was decided and carried out, even in part,
+stands. It is read back from where it was written ahead.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import dagster as dg
+
+from dagster_s3inc.batch_runs import run_keys_with_runs
+from dagster_s3inc.instance import SensorAddress, TickStatus, earlier_ticks
+
+__all__ = ["Decision", "lost_decision"]
+
+
+class Decision(NamedTuple):
+    """What a tick decided.
+
+    Attributes:
+        cursor: What was to be stored.
+        last_run_key: Of the last run that it requested.
+        left: All that it requested, if there are no runs of some of it; Dagster skips the others.
+    """
+
+    cursor: str
+    last_run_key: str
+    left: tuple[dg.RunRequest, ...] = ()
+
+
+def lost_decision(
+    instance: dg.DagsterInstance, address: SensorAddress, last_run_key: str | None
+) -> Decision | None:
+    """What the newest tick that requested runs decided, if Dagster has lost sight of it.
+
+    None in a dry run, which belongs to no tick: it starts from the cursor that the person gives.
+
+    Args:
+        instance: Knows the ticks and the runs.
+        address: The sensor that is being evaluated.
+        last_run_key: Which Dagster stores together with the cursor.
+    """
+    for tick in earlier_ticks(instance, address):
+        requests = tick.run_requests or ()
+        if not requests:
+            continue
+        newest, cursor = requests[-1].run_key, tick.cursor
+        if newest is None or newest == last_run_key or not cursor:
+            return None
+        if tick.status == TickStatus.SUCCESS:
+            return Decision(cursor, newest)
+        keys = [each.run_key for each in requests if each.run_key is not None]
+        left = set(keys) - run_keys_with_runs(instance, address, keys)
+        # A tick that failed although every run is there had more to request than Dagster takes.
+        if len(left) == len(keys) or (not left and tick.status == TickStatus.FAILURE):
+            return None
+        return Decision(cursor, newest, tuple(requests) if left else ())
+    return None

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import InstigatorTick, TickData, TickStatus
+from dagster._core.test_utils import create_run_for_test
+from dagster._utils.error import SerializableErrorInfo
+
+from dagster_s3inc.decision import Decision, lost_decision
+from dagster_s3inc.instance import SensorAddress
+
+ADDRESS = SensorAddress("landing", "scope", "repository@location")
+STARTED, SUCCESS = TickStatus.STARTED, TickStatus.SUCCESS
+SKIPPED, FAILURE = TickStatus.SKIPPED, TickStatus.FAILURE
+REQUESTS = tuple(dg.RunRequest(run_key=f"1:{name}") for name in "abc")
+
+
+@pytest.fixture(scope="module")
+def instances() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as opened:
+        yield opened
+
+
+class History:
+    """The ticks of a sensor, and the runs that they requested."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.moment = 1_000.0
+
+    def tick(
+        self,
+        status: TickStatus,
+        cursor: str | None = None,
+        requests: Sequence[dg.RunRequest] = (),
+        scope: str = "scope",
+    ) -> InstigatorTick:
+        self.moment += 1
+        data = TickData(
+            instigator_origin_id="origin",
+            instigator_name="landing",
+            instigator_type=InstigatorType.SENSOR,
+            status=status,
+            timestamp=self.moment,
+            selector_id=scope,
+            cursor=cursor,
+            run_requests=requests or None,
+            run_ids=[],
+            error=SerializableErrorInfo("It failed", [], None) if status == FAILURE else None,
+        )
+        return self.instance.create_tick(data)
+
+    def run(self, key: str, sensor: str = "landing") -> None:
+        tags = {
+            "dagster/run_key": key,
+            "dagster/sensor_name": sensor,
+            ".dagster/repository": "repository@location",
+        }
+        create_run_for_test(self.instance, tags=tags)
+
+    def lost(self, last_run_key: str | None = "1:0") -> Decision | None:
+        """What a tick finds that begins now."""
+        now = self.tick(STARTED)
+        found = lost_decision(self.instance, ADDRESS, last_run_key)
+        self.instance.update_tick(now.with_status(SKIPPED))
+        return found
+
+
+@pytest.fixture
+def history(instances: dg.DagsterInstance) -> History:
+    instances.wipe()
+    instances.schedule_storage.wipe()
+    return History(instances)
+
+
+def test_stored_decisions_are_not_lost(history: History) -> None:
+    """The run key that Dagster stores with the cursor tells that the cursor is stored."""
+    assert history.lost(None) is None
+    history.tick(SKIPPED, "nothing new")
+    assert history.lost(None) is None
+    history.tick(SUCCESS, "cursor", REQUESTS)
+    assert history.lost("1:c") is None
+    history.tick(SKIPPED, "nothing new")
+    history.tick(FAILURE)
+    assert history.lost("1:c") is None
+
+
+@pytest.mark.parametrize("later", [0, 1, 150])
+def test_ended_tick_whose_cursor_was_not_stored(history: History, later: int) -> None:
+    """It is found, however many ticks have failed or were killed since."""
+    history.tick(SUCCESS, "cursor", REQUESTS)
+    for _ in range(later):
+        history.tick(FAILURE)
+        history.tick(STARTED)
+    assert history.lost() == Decision("cursor", "1:c")
+    assert history.lost(None) == Decision("cursor", "1:c")
+    history.tick(SUCCESS, "later cursor", REQUESTS[:1])
+    assert history.lost() == Decision("later cursor", "1:a")
+
+
+def test_dry_run_starts_from_the_cursor_given(history: History) -> None:
+    """An evaluation that belongs to no tick looks at none."""
+    history.tick(SUCCESS, "cursor", REQUESTS)
+    assert lost_decision(history.instance, ADDRESS, "1:0") is None
+    assert lost_decision(history.instance, ADDRESS._replace(scope=None), "1:0") is None
+
+
+@pytest.mark.parametrize("status", [FAILURE, SKIPPED])
+def test_tick_that_could_not_submit_all(history: History, status: TickStatus) -> None:
+    """What was requested in part is left; what was not requested at all may be decided anew."""
+    history.tick(status, "cursor", REQUESTS)
+    history.run("1:a", sensor="another")
+    assert history.lost() is None
+    history.run("1:a")
+    history.run("1:c")
+    assert history.lost() == Decision("cursor", "1:c", REQUESTS)
+    history.run("1:b")
+    whole = Decision("cursor", "1:c") if status == SKIPPED else None
+    assert history.lost() == whole
+
+
+def test_ticks_of_others_do_not_count(history: History) -> None:
+    """A sensor of the same name in another code location has its own."""
+    history.tick(SUCCESS, "cursor", REQUESTS, scope="elsewhere")
+    assert history.lost() is None
