@@ -9,7 +9,7 @@ from typing import Final
 from benchmarks.cases import Case, Options, Results
 from benchmarks.measuring import Measurement
 from benchmarks.stage import staged
-from benchmarks.ways import LANES, WAYS
+from benchmarks.ways import LANES, LANES_FIRST, WAYS
 
 __all__ = ["measure_all", "turned"]
 
@@ -30,7 +30,7 @@ def measure_all(options: Options, say: Callable[[str], None]) -> Results:
     """
     began = time.monotonic()
     smallest, largest = options.sizes[0], options.sizes[-1]
-    with staged([*WAYS, LANES.name], options, say) as stage:
+    with staged([*WAYS, LANES.name, LANES_FIRST.name], options, say) as stage:
         results = stage.results
         lap = 0.0
         for number in range(options.rounds):
@@ -42,7 +42,8 @@ def measure_all(options: Options, say: Callable[[str], None]) -> Results:
                 cases = [each for each in _cases(size) if not _is_once(each)]
                 for case in turned(cases, number):
                     stage.measure(case)
-            stage.measure(Case(way=LANES.name, size=largest, is_far=True))
+            for way in (LANES, LANES_FIRST):
+                stage.measure(Case(way=way.name, size=largest, is_far=True))
             results.rounds = number + 1
             lap = time.monotonic() - start
             # Between the first round and the others. A single lane takes as long, but only waits.

@@ -13,7 +13,7 @@ from benchmarks.children import BenchmarkError, Worker, running_server, running_
 from benchmarks.content import PREFIX, SHARE_PREFIX
 from benchmarks.measuring import Measurement, Task
 from benchmarks.server import bucket_name
-from benchmarks.ways import ADOPT, LANES, WAYS
+from benchmarks.ways import ADOPT, LANES, LANES_FIRST, WAYS
 from benchmarks.worker import ask
 
 __all__ = ["Stage", "staged"]
@@ -102,7 +102,7 @@ class Stage:
             prefix=SHARE_PREFIX if case.is_share else PREFIX,
             since=self._since,
             cursor=self._cursors.get(case.size, ""),
-            lanes=self._options.lanes if case.way == LANES.name else 1,
+            lanes=self._options.lanes if case.way in (LANES.name, LANES_FIRST.name) else 1,
             is_warm=self._options.is_warm,
         )
 

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.measuring import Clock, Measurement, Task, peak_memory, reset_peak_memory
-from benchmarks.ways import ADOPT, LANES, WAYS, Way
+from benchmarks.ways import WAYS, WAYS_ASIDE, Way
 
 __all__ = ["ask"]
 
@@ -60,7 +60,7 @@ def _say(what: object) -> None:
 
 def main(name: str) -> None:
     """Imports, and then does tasks until there are no more."""
-    way = {**WAYS, ADOPT.name: ADOPT, LANES.name: LANES}[name]
+    way = {**WAYS, **WAYS_ASIDE}[name]
     try:
         way.load()
     except ImportError as error:

@@ -9,7 +9,17 @@ from typing import Final, cast
 
 from benchmarks.measuring import Task, Work
 
-__all__ = ["ACCESS_KEY", "ADOPT", "LANES", "REGION", "SECRET_KEY", "WAYS", "Way"]
+__all__ = [
+    "ACCESS_KEY",
+    "ADOPT",
+    "LANES",
+    "LANES_FIRST",
+    "REGION",
+    "SECRET_KEY",
+    "WAYS",
+    "WAYS_ASIDE",
+    "Way",
+]
 
 # The server takes any; the clients insist on having some.
 ACCESS_KEY: Final = "benchmark"
@@ -66,3 +76,11 @@ ADOPT: Final = Way(name="adopt", title="(prepares the cursor)", module="ours", i
 
 LANES: Final = Way(name="lanes", title="dagster_s3inc, many lanes", module="lanes", is_ours=True)
 """The steady state once more, with many requests at once."""
+
+LANES_FIRST: Final = Way(
+    name="lanes_first", title="the first look of a process", module="lanes", is_ours=True
+)
+"""The same where no look before has told where the pages are."""
+
+WAYS_ASIDE: Final = {way.name: way for way in (ADOPT, LANES, LANES_FIRST)}
+"""Those that are not compared at every size."""

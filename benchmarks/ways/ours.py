@@ -29,14 +29,26 @@ __all__ = ["adopt", "count_fast_pages", "first", "steady"]
 _ALL: Final = ScanLimits(policy=BatchPolicy(max_files=1000), max_batches=1_000_000)
 
 
-def steady(task: Task) -> Work:
-    """The scan of every tick: many old objects, of which only the sketch is known, a few new."""
+# For a look after which nothing waits in memory: what is to be done then is a look of its own.
+_NONE: Final = ScanLimits(max_batches=0)
+
+
+def steady(task: Task, *, looked_before: bool = False) -> Work:
+    """The scan of every tick: many old objects, of which only the sketch is known, a few new.
+
+    Args:
+        task: What is to be done.
+        looked_before: Whether its scanner has made another scan before, which is not measured.
+    """
     client = boto_client(task)
     checkpoint = decode_checkpoint(task.cursor)
+    scanner = _scanner(task)
+    if looked_before:
+        _scan(client, task, checkpoint, limits=_NONE, scanner=scanner)
     fast_pages = count_fast_pages(client)
 
     def work(_: Clock) -> Callable[[], Found]:
-        result = _scan(client, task, checkpoint, limits=ScanLimits())
+        result = _scan(client, task, checkpoint, limits=ScanLimits(), scanner=scanner)
         return lambda: _found(result, fast_pages=fast_pages())
 
     return work
@@ -48,7 +60,7 @@ def first(task: Task) -> Work:
     fast_pages = count_fast_pages(client)
 
     def work(_: Clock) -> Callable[[], Found]:
-        result = _scan(client, task, Checkpoint(), limits=_ALL)
+        result = _scan(client, task, Checkpoint(), limits=_ALL, scanner=_scanner(task))
         return lambda: Found(
             listed=result.statistics.files,
             digest=digest_of(each.key for batch in result.batches for each in batch.objects),
@@ -68,10 +80,15 @@ def adopt(task: Task) -> Work:
     floor = Position(datetime.fromisoformat(task.since), "")
 
     def work(_: Clock) -> Callable[[], Found]:
-        result = _scan(client, task, Checkpoint(floor=floor), limits=ScanLimits())
+        start = Checkpoint(floor=floor)
+        result = _scan(client, task, start, limits=ScanLimits(), scanner=_scanner(task))
         return lambda: _found(result, fast_pages=fast_pages())
 
     return work
+
+
+def _scanner(task: Task) -> Scanner:
+    return Scanner(time_budget=None, lanes=task.lanes)
 
 
 def _scan(
@@ -80,9 +97,10 @@ def _scan(
     checkpoint: Checkpoint,
     *,
     limits: ScanLimits,
+    scanner: Scanner,
 ) -> ScanResult:
     objects, place = ObjectFilter(), S3Location(task.bucket, task.prefix)
-    look = Scanner(time_budget=None, lanes=task.lanes).scan(
+    look = scanner.scan(
         client,
         place,
         checkpoint,

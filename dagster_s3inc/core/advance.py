@@ -180,8 +180,7 @@ def _follow(
     limits: ScanLimits,
 ) -> Step:
     """The step in which these batches, some of what is new, are handed over."""
-    handed = {each.key for batch in batches for each in batch.objects}
-    waiting = tuple(each for each in new if each.key not in handed)
+    waiting = _left(new, batches)
     late: list[int] = []
     above = list(done)
     for batch in batches:
@@ -216,6 +215,14 @@ def _follow(
         wanted=wanted,
     )
     return Step(batches, following, kept, waiting, len(kept) <= room)
+
+
+def _left(new: Sequence[S3Object], batches: Sequence[Batch]) -> tuple[S3Object, ...]:
+    """What of these objects is in none of these batches, which are made of them."""
+    if sum(map(len, batches)) == len(new):
+        return ()
+    handed = {each.key for batch in batches for each in batch.objects}
+    return tuple(each for each in new if each.key not in handed)
 
 
 def _raise_floor(

@@ -195,14 +195,14 @@ def _above(
         # Only a server that lists an object twice shows again what this pass has met.
         known |= checkpoint.unfinished.met
     if not known:
-        new = [entry for entry in view.above if selection.matches(entry)]
+        new = [entry for entry in view.above if view.all_match or selection.matches(entry)]
         return new, [], len(view.above) - len(new)
     new, done, left_out = [], [], 0
     for entry in view.above:
         identity = entry.identity
         if identity in known:
             done.append(Done(*entry[:2], identity))
-        elif selection.matches(entry):
+        elif view.all_match or selection.matches(entry):
             new.append(entry)
         else:
             left_out += 1

@@ -46,6 +46,7 @@ class PageView(NamedTuple):
         above: The objects above the floor.
         below: What is known of the others.
         wanted: Those of the others that match, and whose identity was asked for.
+        all_match: Whether it is known of all objects that they match.
     """
 
     objects: int
@@ -54,6 +55,7 @@ class PageView(NamedTuple):
     above: Sequence[S3Object]
     below: Below
     wanted: Sequence[S3Object]
+    all_match: bool = False
 
 
 class Rest(NamedTuple):

@@ -19,7 +19,7 @@ from dagster_s3inc.core.objects import (
 )
 from dagster_s3inc.core.page import ObjectsPage, Page, PageView
 from dagster_s3inc.core.selection import Selection
-from dagster_s3inc.s3.table import Span, Table
+from dagster_s3inc.s3.table import Span, Table, are_rising
 from dagster_s3inc.s3.url_encoding import decoded_keys
 
 __all__ = ["RawPage"]
@@ -44,7 +44,7 @@ class RawPage:
         # Codes in anything but a key do no harm here: they only cost time.
         self._has_codes = url_encoded and (b"%" in table.entries or b"+" in table.entries)
 
-    @property
+    @cached_property
     def ends(self) -> tuple[str, str] | None:
         """The first key and the last."""
         [first], [last] = self._keys_of(self._rows[:1]), self._keys_of(self._rows[-1:])
@@ -53,7 +53,9 @@ class RawPage:
     @property
     def is_in_key_order(self) -> bool:
         """Whether each key is greater than the one before it, in the order of UTF-8 bytes."""
-        return all(map(lt, self._keys, self._keys[1:]))
+        if self._has_codes:
+            return all(map(lt, self._keys, self._keys[1:]))
+        return are_rising(self._table.entries, self._table.key)
 
     def up_to(self, key: str) -> Page:
         """The page without the entries whose key is greater."""
@@ -75,13 +77,11 @@ class RawPage:
     ) -> PageView:
         """Looks at whole columns, and makes objects of what may lie above the floor."""
         table = self._table
-        if floor is None or not self._counts_whole(selection):
+        if not self._counts_whole(selection):
             return ObjectsPage(self._objects(self._rows)).seen_from(floor, selection, wanted)
-
         # To the second, since servers differ in fractions; objects of the floor's own second are
         # looked at one by one.
-        second = int(floor.last_modified.astimezone(timezone.utc).strftime("%Y%m%d%H%M%S"))
-        is_near = table.seconds >= second
+        is_near = table.seconds >= (0 if floor is None else _second(floor))
         near, far = np.flatnonzero(is_near), np.flatnonzero(~is_near)
         head = ObjectsPage(self._objects(near)).seen_from(floor, selection, wanted)
         identities = self._identities(far)
@@ -96,6 +96,7 @@ class RawPage:
             above=head.above,
             below=head.below.plus(identities),
             wanted=[*head.wanted, *self._late(far, identities, wanted)],
+            all_match=True,
         )
 
     def _counts_whole(self, selection: Selection) -> bool:
@@ -167,6 +168,10 @@ class RawPage:
             return [only.decode() or "STANDARD"] * len(rows)
         texts = table.texts(table.storage_class.only(rows))
         return [text.decode() or "STANDARD" for text in texts]
+
+
+def _second(floor: Position) -> int:
+    return int(floor.last_modified.astimezone(timezone.utc).strftime("%Y%m%d%H%M%S"))
 
 
 def _decoded(texts: list[bytes]) -> list[str]:
