@@ -26,6 +26,13 @@ def world(moto: S3Server, new_bucket: Callable[[S3Server], str], tmp_path: Path)
         yield opened
 
 
+def bucket_of(world: World) -> str:
+    """The bucket that the world's sensor scans."""
+    [run] = world.instance.get_runs(dg.RunsFilter(job_name="ingest"), limit=1)
+    bucket: str = run.run_config["resources"]["batch"]["config"]["bucket"]
+    return bucket
+
+
 def said(world: World, run: dg.DagsterRun) -> dict[str, Any]:
     """What the reset's run says it did."""
     [record] = world.instance.get_records_for_run(
@@ -71,6 +78,28 @@ def test_each_reset_starts_a_generation(world: World) -> None:
     assert said(world, world.launch("reset_landing"))["generation after"] == 4
     world.tick()
     assert [generation for generation, _ in world.batches()] == [1, 3, 4]
+
+
+def test_tick_whose_cursor_a_reset_overwrites(
+    world: World, moto: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick that ends just when the reset stores its cursor has not been in vain."""
+    world.tick()
+    storage = type(world.instance.schedule_storage)
+    store = storage.update_instigator_state
+
+    def store_behind_a_tick(self: Any, state: Any) -> Any:
+        monkeypatch.undo()
+        world.tick()
+        return store(self, state)
+
+    monkeypatch.setattr(storage, "update_instigator_state", store_behind_a_tick)
+    world.launch("reset_landing")
+    assert decode_checkpoint(world.cursor or "").recent == frozenset()
+    # Its batch would have another run key by now.
+    moto.client().put_object(Bucket=bucket_of(world), Key="in/a", Body=b"another")
+    world.tick()
+    assert world.batches() == [(1, ["in/a", "in/b"]), (2, ["in/a", "in/b"]), (2, ["in/a"])]
 
 
 def test_sensor_that_never_ran(world: World) -> None:
