@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from functools import cached_property, partial
 from operator import add, lt
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ from dagster_s3inc.s3.url_encoding import decoded_keys
 __all__ = ["RawPage"]
 
 Rows = npt.NDArray[np.intp]
+
+_NONE: Final = np.empty(0, np.uint64)
 
 # Takes what `zip` gives, without the detour through a Python function that `S3Object._make` is.
 _object = partial(tuple.__new__, S3Object)
@@ -84,7 +87,7 @@ class RawPage:
         is_near = table.seconds >= (0 if floor is None else _second(floor))
         near, far = np.flatnonzero(is_near), np.flatnonzero(~is_near)
         head = ObjectsPage(self._objects(near)).seen_from(floor, selection, wanted)
-        identities = self._identities(far)
+        identities = self._identities()[far] if len(far) else _NONE
         newest = head.newest
         if newest is None:
             latest = np.flatnonzero(table.seconds == table.seconds.max())
@@ -129,17 +132,16 @@ class RawPage:
         keys = self._table.texts(self._table.key.only(rows))
         return decoded_keys(keys) if self._has_codes else keys
 
-    def _identities(self, rows: Rows) -> npt.NDArray[np.uint64]:
+    def _identities(self) -> npt.NDArray[np.uint64]:
         table = self._table
-        key, etag = table.key.only(rows), table.etag.only(rows)
+        key, etag = table.key, table.etag
         if not table.is_amazon:
-            starts = table.modified.starts[rows]
+            starts = table.modified.starts
             seconds = table.texts(Span(starts, starts + SECONDS_LENGTH))
-            texts = map(identity_text, self._keys_of(rows), seconds, table.texts(etag))
-            return identities_of(texts)
+            return identities_of(map(identity_text, self._keys, seconds, table.texts(etag)))
         if self._has_codes:
             after_keys = table.texts(Span(key.ends, etag.ends))
-            return identities_of(map(add, self._keys_of(rows), after_keys))
+            return identities_of(map(add, self._keys, after_keys))
         return identities_of(table.texts(Span(key.starts, etag.ends)))
 
     def _objects(self, rows: Rows) -> list[S3Object]:

@@ -33,6 +33,8 @@ OPEN: Final = b"<Contents>"
 CLOSE: Final = b"</Contents>"
 
 
+_TEXTS: Final = (b"Key", b"LastModified", b"ETag", b"Size", b"StorageClass")
+
 # A time is as long as one of these, and each character lies between those of the two. Only these
 # fractions are read by every Python.
 _TIMES: Final = {
@@ -114,19 +116,19 @@ class _Reader:
         firsts = np.flatnonzero(self._all[2:][tags] == OPEN[2])
         counts = np.diff(firsts, append=len(tags))
         self._require_only_blanks_between(tags[firsts], tags[firsts + counts - 1] + len(CLOSE))
-        names = (b"Key", b"LastModified", b"ETag", b"Size", b"StorageClass")
-        spans = {name: Span(np.zeros_like(firsts), np.zeros_like(firsts)) for name in names}
+        places = np.zeros((len(_TEXTS), 2, len(firsts)), np.intp)
+        spans = {name: Span(*both) for name, both in zip(_TEXTS, places, strict=True)}
         is_amazon = True
-        for count in set(counts.tolist()):
+        for count in np.flatnonzero(np.bincount(counts)).tolist():
             rows = np.flatnonzero(counts == count)
             mine = firsts[rows]
             form = form_of(self._entries[tags[mine[0]] : tags[mine[0] + count - 1] + len(CLOSE)])
             if form is None:
                 raise _UnfamiliarError
             seams = tags[mine + np.array(form.tags)[:, np.newaxis]]
-            for seam, places in zip(form.seams, seams, strict=True):
-                _require(have(self._entries, seam, places))
-            for name in names:
+            for seam, there in zip(form.seams, seams, strict=True):
+                _require(have(self._entries, seam, there))
+            for name in _TEXTS:
                 if name in form.texts:
                     at = form.texts[name]
                     spans[name].starts[rows] = seams[at] + len(form.seams[at])
