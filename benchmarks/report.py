@@ -43,7 +43,8 @@ _METHOD: Final = """\
   what the benchmark itself does to compare keys is left out.
 - "Peak MB" is all of the process; "before" is what it had when the work began: for this package and
   dagster_aws, mostly Dagster's own modules.
-- In each round, every way takes its turn, and each round begins with another. Figures are medians.
+- In each round, every way takes its turn, the quick ones several times, and each round begins with
+  another. Figures are medians.
 - "Floors" is the CPU in units of the floor: the same bytes, read with urllib3, not looked at.
 - Steady state: {new:,} new objects, spread over all pages, among N old ones, of which the cursor
   holds nothing but the sketch. First scan: all are new; each is made, sorted and put into a batch.
