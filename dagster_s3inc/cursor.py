@@ -11,7 +11,7 @@ import dagster as dg
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.core.redo import Conditions, Redo
-from dagster_s3inc.decision import Decision, lost_decision
+from dagster_s3inc.decision import Decision, Stored, lost_decision
 from dagster_s3inc.errors import ResetError
 from dagster_s3inc.instance import SensorAddress, instance_of
 from dagster_s3inc.markers import EVERYTHING, FAILED, MATCHING, ResetMarker, resets
@@ -61,7 +61,8 @@ def start_of_tick(context: dg.SensorEvaluationContext, sensor_name: str) -> Star
     if instance is None:
         return start_from(cursor, last_run_key, ())
     address = SensorAddress.of_evaluation(context, sensor_name)
-    lost = lost_decision(instance, address, last_run_key)
+    stored = Stored(cursor, last_run_key, context.last_tick_completion_time)
+    lost = lost_decision(instance, address, stored)
     return start_from(cursor, last_run_key, resets(instance, address), lost)
 
 

@@ -18,7 +18,7 @@ import dagster as dg
 from dagster_s3inc.batch_runs import run_keys_with_runs
 from dagster_s3inc.instance import SensorAddress, TickStatus, earlier_ticks
 
-__all__ = ["Decision", "lost_decision"]
+__all__ = ["Decision", "Stored", "lost_decision"]
 
 
 class Decision(NamedTuple):
@@ -35,8 +35,22 @@ class Decision(NamedTuple):
     left: tuple[dg.RunRequest, ...] = ()
 
 
+class Stored(NamedTuple):
+    """What Dagster stored when a tick had ended.
+
+    Attributes:
+        cursor: The cursor; somebody may have changed it since.
+        last_run_key: Of the last run that the sensor requested.
+        last_tick: When the last tick began after which this was stored, seconds since the epoch.
+    """
+
+    cursor: str | None
+    last_run_key: str | None
+    last_tick: float | None
+
+
 def lost_decision(
-    instance: dg.DagsterInstance, address: SensorAddress, last_run_key: str | None
+    instance: dg.DagsterInstance, address: SensorAddress, stored: Stored
 ) -> Decision | None:
     """What the newest tick that requested runs decided, if Dagster has lost sight of it.
 
@@ -45,14 +59,17 @@ def lost_decision(
     Args:
         instance: Knows the ticks and the runs.
         address: The sensor that is being evaluated.
-        last_run_key: Which Dagster stores together with the cursor.
+        stored: What its evaluation is given.
     """
     for tick in earlier_ticks(instance, address):
-        requests = tick.run_requests or ()
+        requests, cursor = tick.run_requests or (), tick.cursor
         if not requests:
+            # A tick that requested nothing began with whatever had been lost before it.
+            if cursor and (cursor == stored.cursor or tick.timestamp == stored.last_tick):
+                return None
             continue
-        newest, cursor = requests[-1].run_key, tick.cursor
-        if newest is None or newest == last_run_key or not cursor:
+        newest = requests[-1].run_key
+        if newest is None or newest == stored.last_run_key or not cursor:
             return None
         if tick.status == TickStatus.SUCCESS:
             return Decision(cursor, newest)

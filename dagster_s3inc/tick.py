@@ -200,18 +200,24 @@ class Tick:
         checkpoint: Checkpoint,
     ) -> dg.SensorResult:
         """What an earlier tick requested, as this one would have requested it."""
-        context.log.warning(
+        said = (
             f"An earlier tick could not submit all {len(undone.left)} runs that it requested. They "
-            f"are requested again, and those that are there already are skipped."
+            f"are requested again, but for those of jobs that are none of the sensor's any more; "
+            f"Dagster skips those that are there already."
         )
+        context.log.warning(said)
         requests, batches = [], []
         for each in undone.left:
+            if each.job_name not in self.job_names:
+                continue
             batch = requested_batch(each, self.batch_resource_key)
-            if batch is None or each.job_name not in self.job_names:
+            if batch is None:
                 requests.append(each)
             else:
                 requests.append(self._request(batch, checkpoint, each.job_name))
                 batches.append(batch)
+        if not requests:
+            return dg.SensorResult(skip_reason=said, cursor=undone.cursor)
         return dg.SensorResult(
             run_requests=requests,
             cursor=undone.cursor,

@@ -157,6 +157,22 @@ def test_killed_before_the_cursor_was_stored(world: World, put: Any) -> None:
     assert world.tick().status == TickStatus.SKIPPED
 
 
+def test_ticks_go_on_after_a_cursor_that_was_not_stored(
+    world: World, bucket: str, put: Any
+) -> None:
+    """What one tick finds and the next one hands over is not forgotten between them."""
+    now = datetime.now(timezone.utc)
+    put("a")
+    backdate(bucket, "in/a", now - timedelta(days=1))
+    world.tick_unstored()
+    assert world.tick().status == TickStatus.SKIPPED
+    put("late")
+    backdate(bucket, "in/late", now - timedelta(days=2))
+    assert world.tick().status == TickStatus.SKIPPED
+    assert succeeded(world.tick())
+    assert world.batches() == [(1, keys("a")), (1, keys("late"))]
+
+
 def test_runs_that_could_not_be_submitted(
     world: World, put: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

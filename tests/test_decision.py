@@ -9,7 +9,7 @@ from dagster._core.scheduler.instigation import InstigatorTick, TickData, TickSt
 from dagster._core.test_utils import create_run_for_test
 from dagster._utils.error import SerializableErrorInfo
 
-from dagster_s3inc.decision import Decision, lost_decision
+from dagster_s3inc.decision import Decision, Stored, lost_decision
 from dagster_s3inc.instance import SensorAddress
 
 ADDRESS = SensorAddress("landing", "scope", "repository@location")
@@ -61,10 +61,15 @@ class History:
         }
         create_run_for_test(self.instance, tags=tags)
 
-    def lost(self, last_run_key: str | None = "1:0") -> Decision | None:
+    def lost(
+        self,
+        last_run_key: str | None = "1:0",
+        cursor: str | None = "before",
+        last_tick: float | None = None,
+    ) -> Decision | None:
         """What a tick finds that begins now."""
         now = self.tick(STARTED)
-        found = lost_decision(self.instance, ADDRESS, last_run_key)
+        found = lost_decision(self.instance, ADDRESS, Stored(cursor, last_run_key, last_tick))
         self.instance.update_tick(now.with_status(SKIPPED))
         return found
 
@@ -101,11 +106,27 @@ def test_ended_tick_whose_cursor_was_not_stored(history: History, later: int) ->
     assert history.lost() == Decision("later cursor", "1:a")
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_tick_that_went_on_from_a_lost_decision(history: History, edited: bool) -> None:
+    """What it stored counts, though it requested no runs, and what somebody stores then."""
+    history.tick(SUCCESS, "cursor", REQUESTS)
+    quiet = history.tick(SKIPPED, "later cursor")
+    assert (
+        history.lost(cursor="edited" if edited else "later cursor", last_tick=quiet.timestamp)
+        is None
+    )
+    failed = history.tick(FAILURE)
+    assert history.lost(cursor="later cursor", last_tick=failed.timestamp) is None
+    history.tick(SKIPPED, "lost as well")
+    assert history.lost(last_tick=failed.timestamp) == Decision("cursor", "1:c")
+
+
 def test_dry_run_starts_from_the_cursor_given(history: History) -> None:
     """An evaluation that belongs to no tick looks at none."""
     history.tick(SUCCESS, "cursor", REQUESTS)
-    assert lost_decision(history.instance, ADDRESS, "1:0") is None
-    assert lost_decision(history.instance, ADDRESS._replace(scope=None), "1:0") is None
+    stored = Stored("before", "1:0", None)
+    assert lost_decision(history.instance, ADDRESS, stored) is None
+    assert lost_decision(history.instance, ADDRESS._replace(scope=None), stored) is None
 
 
 @pytest.mark.parametrize("status", [FAILURE, SKIPPED])

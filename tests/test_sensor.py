@@ -10,6 +10,8 @@ import pytest
 
 from dagster_s3inc import BatchPolicy, ObjectFilter, build_s3_incremental_sensor
 from dagster_s3inc.core.codec import decode_checkpoint
+from dagster_s3inc.cursor import Start
+from dagster_s3inc.decision import Decision
 from dagster_s3inc.errors import ConfigurationError
 from tests.servers import S3Server, backdate
 
@@ -26,6 +28,11 @@ def ingest() -> None:
 
 @dg.job
 def archive() -> None:
+    nothing()
+
+
+@dg.job
+def other() -> None:
     nothing()
 
 
@@ -314,3 +321,23 @@ def test_wrong_options_are_refused(options: dict[str, Any], says: str) -> None:
     given: dict[str, Any] = {"name": "landing", "uri": "s3://bucket/in/", "job": ingest, **options}
     with pytest.raises(ConfigurationError, match=says):
         build_s3_incremental_sensor(**given)
+
+
+def test_what_was_left_undone(evaluate: Any, put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is requested as this sensor requests, for the jobs that it still has."""
+    put("in/a", "in/b")
+    before = evaluate(jobs=[ingest, archive], batch=BatchPolicy(max_files=1))
+    decision = Decision(before.cursor, "1:b:archive", tuple(before.run_requests))
+    start = Start(decode_checkpoint(before.cursor), undone=decision)
+    monkeypatch.setattr("dagster_s3inc.tick.start_of_tick", lambda *_: start)
+
+    again = evaluate(jobs=[archive, other], run_tags={"team": "lake"})
+    assert again.cursor == before.cursor
+    expected = [each for each in before.run_requests if each.job_name == "archive"]
+    assert [each.run_key for each in again.run_requests] == [each.run_key for each in expected]
+    assert again.run_requests[0].run_config == expected[0].run_config
+    assert again.run_requests[0].tags == {**expected[0].tags, "team": "lake"}
+
+    none = evaluate(jobs=[other])
+    assert none.cursor == before.cursor
+    assert "none of the sensor's any more" in none.skip_reason.skip_message
