@@ -77,6 +77,6 @@ def lost_decision(
         left = set(keys) - run_keys_with_runs(instance, address, keys)
         # A tick that failed although every run is there had more to request than Dagster takes.
         if len(left) == len(keys) or (not left and tick.status == TickStatus.FAILURE):
-            return None
+            continue
         return Decision(cursor, newest, tuple(requests) if left else ())
     return None

@@ -143,6 +143,14 @@ def test_tick_that_could_not_submit_all(history: History, status: TickStatus) ->
     assert history.lost() == whole
 
 
+def test_tick_that_submitted_nothing_hides_no_other(history: History) -> None:
+    """What was lost before it is still lost."""
+    history.tick(SUCCESS, "cursor", REQUESTS)
+    history.tick(FAILURE, "later cursor", [dg.RunRequest(run_key="1:d")])
+    assert history.lost() == Decision("cursor", "1:c")
+    assert history.lost("1:c") is None
+
+
 def test_ticks_of_others_do_not_count(history: History) -> None:
     """A sensor of the same name in another code location has its own."""
     history.tick(SUCCESS, "cursor", REQUESTS, scope="elsewhere")
