@@ -75,7 +75,8 @@ def lost_decision(
             return Decision(cursor, newest)
         keys = [each.run_key for each in requests if each.run_key is not None]
         left = set(keys) - run_keys_with_runs(instance, address, keys)
-        # A tick that failed although every run is there had more to request than Dagster takes.
+        # What was not begun may be decided anew. So must be what failed although every run is
+        # there: it had more to request than Dagster takes.
         if len(left) == len(keys) or (not left and tick.status == TickStatus.FAILURE):
             continue
         return Decision(cursor, newest, tuple(requests) if left else ())
