@@ -30,7 +30,7 @@ __all__ = [
     "failed_batches",
     "records_of",
     "requested_batch",
-    "run_keys_with_runs",
+    "runs_by_key",
     "runs_with",
     "tags_of",
 ]
@@ -107,12 +107,12 @@ def runs_with(
         yield record.dagster_run
 
 
-def run_keys_with_runs(
+def runs_by_key(
     instance: dg.DagsterInstance, address: SensorAddress, run_keys: Sequence[str]
-) -> set[str]:
-    """Those of these run keys for which there is a run, launched or not."""
+) -> dict[str, dg.DagsterRun]:
+    """The runs that the sensor has requested by these run keys."""
     tags = {**address.run_tags, RUN_KEY_TAG: run_keys}
-    return {run.tags[RUN_KEY_TAG] for run in runs_with(instance, tags)}
+    return {run.tags[RUN_KEY_TAG]: run for run in runs_with(instance, tags)}
 
 
 def records_of(instance: dg.DagsterInstance, filters: dg.RunsFilter) -> Iterator[dg.RunRecord]:

@@ -84,16 +84,18 @@ def start_from(
         last_run_key: That of the last run that the sensor requested.
         markers: The resets, oldest first.
         lost: What the sensor decided later than what is stored. It takes its place, unless
-            somebody has cleared the cursor since.
+            somebody has cleared the cursor since: if it is of the generation of what is stored,
+            it does not know of that.
 
     Raises:
         CheckpointFormatError: The cursor cannot be read.
         ResetError: A reset is of a kind that this release does not know.
     """
     if lost is not None:
-        was_cleared = not cursor and (cursor is not None or last_run_key is not None)
+        generation = _generation_of(lost.last_run_key)
+        was_cleared = not cursor and generation == _generation_of(last_run_key)
         start = start_from(cursor if was_cleared else lost.cursor, lost.last_run_key, markers)
-        is_due = _generation_of(lost.last_run_key) in start.checkpoint.generations
+        is_due = generation in start.checkpoint.generations
         if lost.left and is_due and not was_cleared:
             return Start(decode_checkpoint(lost.cursor), undone=lost)
         return start

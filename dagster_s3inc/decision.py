@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from dagster_s3inc.batch_runs import run_keys_with_runs
+from dagster_s3inc.batch import BATCH_ID_TAG
+from dagster_s3inc.batch_runs import runs_by_key
 from dagster_s3inc.instance import SensorAddress, TickStatus, earlier_ticks
 
 __all__ = ["Decision", "Stored", "lost_decision"]
@@ -27,12 +28,14 @@ class Decision(NamedTuple):
     Attributes:
         cursor: What was to be stored.
         last_run_key: Of the last run that it requested.
-        left: All that it requested, if there are no runs of some of it; Dagster skips the others.
+        left: What it requested and Dagster did not launch.
+        begun: The ids of the batches of which another run was launched, that of another job.
     """
 
     cursor: str
     last_run_key: str
     left: tuple[dg.RunRequest, ...] = ()
+    begun: frozenset[str] = frozenset()
 
 
 class Stored(NamedTuple):
@@ -65,7 +68,8 @@ def lost_decision(
         requests, cursor = tick.run_requests or (), tick.cursor
         if not requests:
             # A tick that requested nothing began with whatever had been lost before it.
-            if cursor and (cursor == stored.cursor or tick.timestamp == stored.last_tick):
+            is_stored = cursor == stored.cursor or tick.timestamp == stored.last_tick
+            if tick.status == TickStatus.SKIPPED and cursor and is_stored:
                 return None
             continue
         newest = requests[-1].run_key
@@ -74,10 +78,17 @@ def lost_decision(
         if tick.status == TickStatus.SUCCESS:
             return Decision(cursor, newest)
         keys = [each.run_key for each in requests if each.run_key is not None]
-        left = set(keys) - run_keys_with_runs(instance, address, keys)
+        runs = runs_by_key(instance, address, keys)
+        # Asked for once more, a run that was made and not launched is launched.
+        left = [each for each in requests if not _is_launched(runs.get(each.run_key or ""))]
         # What was not begun may be decided anew. So must be what failed although every run is
         # there: it had more to request than Dagster takes.
-        if len(left) == len(keys) or (not left and tick.status == TickStatus.FAILURE):
+        if not runs or (not left and tick.status == TickStatus.FAILURE):
             continue
-        return Decision(cursor, newest, tuple(requests) if left else ())
+        begun = (run.tags.get(BATCH_ID_TAG, "") for run in runs.values() if _is_launched(run))
+        return Decision(cursor, newest, tuple(left), frozenset(begun))
     return None
+
+
+def _is_launched(run: dg.DagsterRun | None) -> bool:
+    return run is not None and run.status != dg.DagsterRunStatus.NOT_STARTED

@@ -99,15 +99,17 @@ def instance_of(context: dg.SensorEvaluationContext) -> dg.DagsterInstance | Non
         return None
 
 
-def cancel_queued(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> int:
-    """Cancels those of these runs that are still queued; returns how many."""
-    count = 0
+def cancel_queued(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> list[str]:
+    """Cancels those of these runs that are still queued; returns which."""
+    cancelled = []
     for run_id in run_ids:
         run = instance.get_run_by_id(run_id)
         # The coordinator would terminate a run that has started in the meantime.
-        if run is not None and run.status == dg.DagsterRunStatus.QUEUED:
-            count += instance.run_coordinator.cancel_run(run_id)
-    return count
+        if run is None or run.status != dg.DagsterRunStatus.QUEUED:
+            continue
+        if instance.run_coordinator.cancel_run(run_id):
+            cancelled.append(run_id)
+    return cancelled
 
 
 def earlier_ticks(instance: dg.DagsterInstance, address: SensorAddress) -> Iterator[InstigatorTick]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Final, NamedTuple
 
@@ -46,24 +47,26 @@ class ResetMarker(NamedTuple):
 
 def resets(instance: dg.DagsterInstance, address: SensorAddress) -> list[ResetMarker]:
     """The resets of a sensor, oldest first; of very many the newest."""
-    records = instance.get_run_records(
-        dg.RunsFilter(tags={_SENSOR_TAG: address.name}), limit=_MARKERS_READ
-    )
-    markers = []
-    for record in records:
-        tags = record.dagster_run.tags
-        scope = tags.get(_SCOPE_TAG)
-        if address.scope is not None and scope is not None and scope != address.scope:
-            continue
-        markers.append(
-            ResetMarker(
-                tags[_AT_TAG],
-                int(tags[_GENERATION_TAG]),
-                tags.get(_WHAT_TAG, EVERYTHING),
-                tags.get(_CONDITIONS_TAG, ""),
-            )
+    found = _tags_of_runs(instance, {_SENSOR_TAG: address.name})
+    if address.scope is not None:
+        # Those that knew of no code location count for each of that name. Others' do not, and
+        # however many there are, they do not hide ours.
+        ours = {_SENSOR_TAG: address.name, _SCOPE_TAG: address.scope}
+        found = [each for each in found if _SCOPE_TAG not in each] + _tags_of_runs(instance, ours)
+    return sorted(
+        ResetMarker(
+            tags[_AT_TAG],
+            int(tags[_GENERATION_TAG]),
+            tags.get(_WHAT_TAG, EVERYTHING),
+            tags.get(_CONDITIONS_TAG, ""),
         )
-    return sorted(markers)
+        for tags in found
+    )
+
+
+def _tags_of_runs(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> list[Mapping[str, str]]:
+    records = instance.get_run_records(dg.RunsFilter(tags=tags), limit=_MARKERS_READ)
+    return [record.dagster_run.tags for record in records]
 
 
 def write_marker(

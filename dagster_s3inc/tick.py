@@ -201,25 +201,31 @@ class Tick:
     ) -> dg.SensorResult:
         """What an earlier tick requested, as this one would have requested it."""
         said = (
-            f"An earlier tick could not submit all {len(undone.left)} runs that it requested. They "
-            f"are requested again, but for those of jobs that are none of the sensor's any more; "
-            f"Dagster skips those that are there already."
+            f"An earlier tick could not submit {len(undone.left)} of the runs that it requested. "
+            f"They are requested again, but for those of jobs that are none of the sensor's any "
+            f"more."
         )
         context.log.warning(said)
-        requests, batches = [], []
+        requests: dict[str | None, dg.RunRequest] = {}
+        batches: list[Batch] = []
         for each in undone.left:
-            if each.job_name not in self.job_names:
-                continue
             batch = requested_batch(each, self.batch_resource_key)
             if batch is None:
-                requests.append(each)
-            else:
-                requests.append(self._request(batch, checkpoint, each.job_name))
-                batches.append(batch)
+                # Dagster then says what is wrong with its config.
+                requests[each.run_key] = each
+                continue
+            batches.append(batch)
+            job_names: Sequence[str | None] = [each.job_name]
+            if each.job_name not in self.job_names:
+                # The sensor has other jobs by now, and none has processed this batch.
+                job_names = [] if batch.id in undone.begun else self.job_names
+            for job_name in job_names:
+                request = self._request(batch, checkpoint, job_name)
+                requests[request.run_key] = request
         if not requests:
             return dg.SensorResult(skip_reason=said, cursor=undone.cursor)
         return dg.SensorResult(
-            run_requests=requests,
+            run_requests=list(requests.values()),
             cursor=undone.cursor,
             dynamic_partitions_requests=self._new_partitions(batches, instance),
         )

@@ -4,11 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 import pytest
+from dagster import DagsterRunStatus
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import InstigatorTick, TickData, TickStatus
 from dagster._core.test_utils import create_run_for_test
 from dagster._utils.error import SerializableErrorInfo
 
+from dagster_s3inc.batch import BATCH_ID_TAG
 from dagster_s3inc.decision import Decision, Stored, lost_decision
 from dagster_s3inc.instance import SensorAddress
 
@@ -53,13 +55,19 @@ class History:
         )
         return self.instance.create_tick(data)
 
-    def run(self, key: str, sensor: str = "landing") -> None:
+    def run(
+        self,
+        key: str,
+        status: DagsterRunStatus = DagsterRunStatus.STARTED,
+        sensor: str = "landing",
+    ) -> None:
         tags = {
             "dagster/run_key": key,
             "dagster/sensor_name": sensor,
             ".dagster/repository": "repository@location",
+            BATCH_ID_TAG: key.split(":")[1],
         }
-        create_run_for_test(self.instance, tags=tags)
+        create_run_for_test(self.instance, tags=tags, status=status)
 
     def lost(
         self,
@@ -131,16 +139,25 @@ def test_dry_run_starts_from_the_cursor_given(history: History) -> None:
 
 @pytest.mark.parametrize("status", [FAILURE, SKIPPED])
 def test_tick_that_could_not_submit_all(history: History, status: TickStatus) -> None:
-    """What was requested in part is left; what was not requested at all may be decided anew."""
+    """Its rest is left to be requested; what was not requested at all may be decided anew."""
+    a, b, _ = REQUESTS
     history.tick(status, "cursor", REQUESTS)
     history.run("1:a", sensor="another")
     assert history.lost() is None
-    history.run("1:a")
     history.run("1:c")
-    assert history.lost() == Decision("cursor", "1:c", REQUESTS)
+    assert history.lost() == Decision("cursor", "1:c", (a, b), frozenset({"c"}))
+    history.run("1:a")
+    assert history.lost() == Decision("cursor", "1:c", (b,), frozenset({"a", "c"}))
     history.run("1:b")
-    whole = Decision("cursor", "1:c") if status == SKIPPED else None
+    whole = Decision("cursor", "1:c", (), frozenset("abc")) if status == SKIPPED else None
     assert history.lost() == whole
+
+
+def test_run_that_was_not_launched(history: History) -> None:
+    """It is requested again, by which Dagster launches it."""
+    history.tick(SKIPPED, "cursor", REQUESTS[:1])
+    history.run("1:a", DagsterRunStatus.NOT_STARTED)
+    assert history.lost() == Decision("cursor", "1:a", REQUESTS[:1])
 
 
 def test_tick_that_submitted_nothing_hides_no_other(history: History) -> None:

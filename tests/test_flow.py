@@ -104,6 +104,26 @@ def test_failed_batch_can_be_skipped(world: World) -> None:
     assert processed(world) == [["0", "1"], ["2", "3"], ["4", "5"]]
 
 
+def test_batch_that_failed_again_can_be_skipped(world: World) -> None:
+    """So does one that fails again while a reset has failed batches requested again."""
+
+    def reset(what: str) -> None:
+        config = {"ops": {"reset_landing_checkpoint": {"config": {"what": what}}}}
+        assert world.launch("reset_landing", config).status == dg.DagsterRunStatus.SUCCESS
+
+    fail = world.hold.with_name("fail")
+    fail.touch()
+    world.tick()
+    reset("failed")
+    world.tick()
+    assert processed(world) == [["0", "1"], ["0", "1"]]
+    fail.unlink()
+    reset("skip_failed")
+    for _ in range(2):
+        world.tick()
+    assert processed(world)[2:] == [["2", "3"], ["4", "5"]]
+
+
 def test_batches_in_flight_are_bounded(moto: S3Server, bucket: str, tmp_path: Path) -> None:
     """No more batches are on their way than max_in_flight; others follow as these end."""
     with open_world(

@@ -26,13 +26,6 @@ def world(moto: S3Server, new_bucket: Callable[[S3Server], str], tmp_path: Path)
         yield opened
 
 
-def bucket_of(world: World) -> str:
-    """The bucket that the world's sensor scans."""
-    [run] = world.instance.get_runs(dg.RunsFilter(job_name="ingest"), limit=1)
-    bucket: str = run.run_config["resources"]["batch"]["config"]["bucket"]
-    return bucket
-
-
 def said(world: World, run: dg.DagsterRun) -> dict[str, Any]:
     """What the reset's run says it did."""
     [record] = world.instance.get_records_for_run(
@@ -97,7 +90,7 @@ def test_tick_whose_cursor_a_reset_overwrites(
     world.launch("reset_landing")
     assert decode_checkpoint(world.cursor or "").recent == frozenset()
     # Its batch would have another run key by now.
-    moto.client().put_object(Bucket=bucket_of(world), Key="in/a", Body=b"another")
+    moto.client().put_object(Bucket=world_bucket(), Key="in/a", Body=b"another")
     world.tick()
     assert world.batches() == [(1, ["in/a", "in/b"]), (2, ["in/a", "in/b"]), (2, ["in/a"])]
 
@@ -347,7 +340,15 @@ def test_queued_runs_are_cancelled(
     sensor = build_s3_incremental_sensor(name="landing", uri=uri, job=ingest)
     job = build_s3_reset_job(sensor=sensor)
 
-    with open_world(moto, uri, tmp_path, max_files=1, settings=QUEUE_RUNS) as world:
+    with open_world(
+        moto,
+        uri,
+        tmp_path,
+        max_files=1,
+        settings=QUEUE_RUNS,
+        # What the reset itself cancels is not to stop what comes after it.
+        environment={"TEST_ON_FAILURE": "halt"},
+    ) as world:
 
         def reset(**fields: Any) -> dict[str, Any]:
             config = {"ops": {"reset_landing_checkpoint": {"config": fields}}}

@@ -323,21 +323,39 @@ def test_wrong_options_are_refused(options: dict[str, Any], says: str) -> None:
         build_s3_incremental_sensor(**given)
 
 
-def test_what_was_left_undone(evaluate: Any, put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is requested as this sensor requests, for the jobs that it still has."""
-    put("in/a", "in/b")
-    before = evaluate(jobs=[ingest, archive], batch=BatchPolicy(max_files=1))
-    decision = Decision(before.cursor, "1:b:archive", tuple(before.run_requests))
+@pytest.mark.parametrize(
+    ("jobs", "is_begun", "expected"),
+    [
+        ([ingest, archive], True, ["ingest", "archive"]),
+        ([archive, other], True, ["archive"]),
+        ([archive, other], False, ["archive", "other"]),
+        ([other], True, []),
+        ([other], False, [None]),
+    ],
+)
+def test_what_was_left_undone(
+    evaluate: Any,
+    put: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    jobs: Any,
+    is_begun: bool,
+    expected: list[str | None],
+) -> None:
+    """It is requested for the jobs that the sensor has now; a batch that was not begun, for all."""
+    put("in/a")
+    before = evaluate(jobs=[ingest, archive])
+    [first, _] = before.run_requests
+    begun = frozenset({first.tags["dagster_s3inc/batch_id"]} if is_begun else ())
+    decision = Decision(before.cursor, "1:b:archive", tuple(before.run_requests), begun)
     start = Start(decode_checkpoint(before.cursor), undone=decision)
     monkeypatch.setattr("dagster_s3inc.tick.start_of_tick", lambda *_: start)
 
-    again = evaluate(jobs=[archive, other], run_tags={"team": "lake"})
+    targets = {"job": jobs[0]} if len(jobs) == 1 else {"jobs": jobs}
+    again = evaluate(**targets, run_tags={"team": "lake"})
     assert again.cursor == before.cursor
-    expected = [each for each in before.run_requests if each.job_name == "archive"]
-    assert [each.run_key for each in again.run_requests] == [each.run_key for each in expected]
-    assert again.run_requests[0].run_config == expected[0].run_config
-    assert again.run_requests[0].tags == {**expected[0].tags, "team": "lake"}
-
-    none = evaluate(jobs=[other])
-    assert none.cursor == before.cursor
-    assert "none of the sensor's any more" in none.skip_reason.skip_message
+    assert [each.job_name for each in again.run_requests or ()] == expected
+    for each in again.run_requests or ():
+        assert each.run_config == first.run_config
+        assert each.tags == {**first.tags, "team": "lake"}
+    if not expected:
+        assert "none of the sensor's any more" in again.skip_reason.skip_message

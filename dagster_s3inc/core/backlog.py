@@ -43,4 +43,8 @@ class Backlog:
         """The backlog that a step leaves; None if nothing waits, or if nothing was handed over."""
         if not step.waiting or not step.batches:
             return None
+        cut_off = step.waiting[KEPT : KEPT + 1]
+        if cut_off and step.done and step.done[-1].position > cut_off[0].position:
+            # Once all that was kept is handed over, the floor could rise past what was not.
+            return None
         return cls(step.checkpoint, step.done, step.waiting[:KEPT], now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
@@ -45,9 +45,13 @@ def carry_out(context: dg.OpExecutionContext, target: Target, order: Order) -> T
         # Before the marker: a tick that honours it may look for failed batches at once.
         runs = queued_runs(context.instance, target, order)
         cancelled = cancel_queued(context.instance, [run.run_id for run in runs])
+        if order.what is What.matching:
+            # Its files come again in other batches, so nobody is to wait for this one, nor to
+            # request it a second time.
+            _skip(context, cancelled)
     told = _start_generation(context, target, order)
     if cancelled is not None:
-        told.metadata["queued runs cancelled"] = dg.MetadataValue.int(cancelled)
+        told.metadata["queued runs cancelled"] = dg.MetadataValue.int(len(cancelled))
     return told
 
 
@@ -98,10 +102,9 @@ def _start_generation(context: dg.OpExecutionContext, target: Target, order: Ord
 
 
 def _skip_failed(context: dg.OpExecutionContext, target: Target) -> Told:
-    failed = target.retry.failed(context.instance, target.known.generations)
+    failed = target.failed(context.instance)
     for each in failed:
-        for run_id in each.run_ids:
-            context.instance.add_run_tags(run_id, {SKIPPED_TAG: context.run_id})
+        _skip(context, each.run_ids)
     return Told(
         f"{count(len(failed), 'failed batch', 'failed batches')} of sensor {target.tick.name} "
         f"marked as skipped.",
@@ -110,3 +113,8 @@ def _skip_failed(context: dg.OpExecutionContext, target: Target) -> Told:
             "batches": batches_table(failed),
         },
     )
+
+
+def _skip(context: dg.OpExecutionContext, run_ids: Iterable[str]) -> None:
+    for run_id in run_ids:
+        context.instance.add_run_tags(run_id, {SKIPPED_TAG: context.run_id})

@@ -48,7 +48,7 @@ def foresee(
 
 
 def _foresee_batches(instance: dg.DagsterInstance, target: Target, order: Order) -> Told:
-    failed = target.retry.failed(instance, target.known.generations)
+    failed = target.failed(instance)
     would = "marked as skipped" if order.what is What.skip_failed else "requested again"
     return Told(
         f"Dry run: {count(len(failed), 'failed batch', 'failed batches')} of sensor "

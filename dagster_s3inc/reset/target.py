@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import dagster as dg
 
+from dagster_s3inc.batch_runs import FailedBatch
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.codec import decode_checkpoint
+from dagster_s3inc.cursor import start_from
 from dagster_s3inc.errors import CheckpointFormatError, ResetError
 from dagster_s3inc.instance import SensorAddress, SensorState, sensors_beside
-from dagster_s3inc.retry import Retry
+from dagster_s3inc.markers import resets
 from dagster_s3inc.sensor import tick_of
 from dagster_s3inc.tick import Tick
 
@@ -85,7 +87,16 @@ class Target(NamedTuple):
             )
         return self.checkpoint
 
-    @property
-    def retry(self) -> Retry:
-        """What finds the sensor's failed batches."""
-        return self.tick.retry(self.state.address)
+    def failed(self, instance: dg.DagsterInstance) -> list[FailedBatch]:
+        """The sensor's failed batches, the oldest first.
+
+        Raises:
+            ResetError: It is not known what has been handed over.
+        """
+        generations = self.known.generations
+        markers = resets(instance, self.state.address)
+        retry = start_from(self.text, self.state.last_run_key, markers).retry
+        if retry is not None:
+            # A reset is about to request some again, and the cursor does not show it yet.
+            generations = range(generations.start, retry.generation + 1)
+        return self.tick.retry(self.state.address).failed(instance, generations)

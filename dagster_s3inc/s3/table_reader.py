@@ -98,6 +98,7 @@ class _Reader:
     def _require_plain(self) -> None:
         """Refuses what is no XML, and what a parser would change: CR, and `]]>` in a text."""
         entries = self._entries
+        _require(entries.endswith(CLOSE))
         if self._all.min() < ord(" "):
             controls = self._all[self._all < ord(" ")]
             _require(((controls == ord("\n")) | (controls == ord("\t"))).all())
@@ -123,7 +124,8 @@ class _Reader:
             rows = np.flatnonzero(counts == count)
             mine = firsts[rows]
             form = form_of(self._entries[tags[mine[0]] : tags[mine[0] + count - 1] + len(CLOSE)])
-            if form is None:
+            # A `<` that begins no tag would be counted as one.
+            if form is None or sum(seam.count(b"<") for seam in form.seams) != count:
                 raise _UnfamiliarError
             seams = tags[mine + np.array(form.tags)[:, np.newaxis]]
             for seam, there in zip(form.seams, seams, strict=True):

@@ -87,6 +87,8 @@ def test_only_what_amazon_writes_can_be_hashed_where_it_lies() -> None:
         usual(LastModified="2026-11-22T12:00:60.000Z"),
         usual(StorageClass="other"),
         usual() + "<!-- -->",
+        usual() + "<junk",
+        usual() + "<",
         "text" + usual(),
         usual().replace("Size", "Sice"),
         usual().replace("</ETag>", "</eTag>"),
