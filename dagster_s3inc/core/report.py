@@ -110,12 +110,14 @@ def _describe_redo(result: ScanResult, redo: Redo, source: str, seconds: float) 
 
 def _warnings(result: ScanResult) -> Iterator[str]:
     seen, floor = result.statistics, result.checkpoint.floor
-    if seen.selection_changed and floor is not None:
-        yield (
-            f"The filter or the prefix is another than at the last tick. Files up to "
-            f"{format_time(floor.last_modified)} that only the new one matches count as handed "
-            f"over. To have them processed, launch the reset job."
-        )
+    if seen.selection_changed:
+        said = "The filter or the prefix is another than at the last tick."
+        if floor is not None:
+            said = (
+                f"{said} Files up to {format_time(floor.last_modified)} that only the new one "
+                f"matches count as handed over. To have them processed, launch the reset job."
+            )
+        yield said
     if seen.overflow is not None:
         yield describe_overflow(seen.overflow)
 

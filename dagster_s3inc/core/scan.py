@@ -127,7 +127,8 @@ def _scan_whole(
     learned = replace(
         counted.statistics,
         revealed=len(settled.late - checkpoint.wanted),
-        gone=settled.gone + len(checkpoint.recent) - len(seen.done),
+        # With another prefix, what is not listed may be there all the same.
+        gone=settled.gone + (0 if changed else len(checkpoint.recent) - len(seen.done)),
         overflow=settled.overflow,
         selection_changed=changed,
     )

@@ -17,6 +17,7 @@ from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.page import ObjectsPage
 from dagster_s3inc.core.scan import scan
+from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.errors import ConfigurationError, EndpointError
 from tests.core.making import (
     DAY,
@@ -206,3 +207,14 @@ def test_wrong_limits_are_refused(options: dict[str, Any], message: str) -> None
     """A limit that is wrong is refused, and the message names it."""
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         ScanLimits(**options)
+
+
+def test_narrower_listing_is_no_deletion() -> None:
+    """What another prefix does not list is not reported as gone."""
+    wide, narrow = Selection(digest="wide"), Selection(digest="narrow")
+    a, b = make_object("a/1"), make_object("b/1")
+    first = scan(FIRST, [ObjectsPage([a, b])], now=at(0), selection=wide)
+    second = scan(first.checkpoint, [ObjectsPage([a])], now=at(0), selection=narrow)
+    assert (second.statistics.gone, second.statistics.selection_changed) == (0, True)
+    third = scan(second.checkpoint, [ObjectsPage([])], now=at(0), selection=narrow)
+    assert (third.statistics.gone, third.statistics.selection_changed) == (1, False)
