@@ -107,7 +107,15 @@ class S3Batch(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Refuses a batch without files, before any op runs."""
+        """Refuses a batch without files, or with a URI for a bucket, before any op runs."""
+        if self.bucket.startswith("s3://"):
+            bucket = self.bucket.removeprefix("s3://").partition("/")[0]
+            raise dg.Failure(
+                f"The bucket of this run's batch is {self.bucket!r}. In the run config, under "
+                f"resources > batch > config > bucket, give the bare name, as in "
+                f"{bucket or 'lake'}; what follows it belongs to the key of each file.",
+                allow_retries=False,
+            )
         if not self.files:
             raise dg.Failure(
                 "This run has a batch without files. Batches come from the sensor; to launch a "

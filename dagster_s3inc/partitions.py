@@ -14,6 +14,7 @@ from dagster import DagsterUnknownPartitionError
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.core.words import count
 from dagster_s3inc.errors import ConfigurationError
 
 __all__ = ["GroupBy", "Grouping", "Placement"]
@@ -59,6 +60,11 @@ class Grouping:
             self._group_by = lambda key: _found(pattern, key)
             name = pattern.pattern
         self.digest = f"{name}\n{type(partitions_def).__name__}"
+
+    @property
+    def has_partitions(self) -> bool:
+        """Whether the groups are partitions."""
+        return self._partitions is not None
 
     def placement(self, instance: dg.DagsterInstance | None) -> Placement:
         """How keys are placed during one tick."""
@@ -179,11 +185,16 @@ class Placement:
         """A warning about what could not be placed; None if everything was."""
         if not self.unplaced:
             return None
-        what = "file matches" if self.unplaced == 1 else "files match"
+        found = count(self.unplaced, "file")
+        if self._grouping.has_partitions:
+            found += f" {'matches' if self.unplaced == 1 else 'match'} no partition"
+            place, mend = "partition", "group_by or partitions_def"
+        else:
+            found += f" {'is' if self.unplaced == 1 else 'are'} in no group of group_by"
+            place, mend = "group", "group_by"
         return (
-            f"{self.unplaced:,} {what} no partition, such as {', '.join(self.examples)}. They hold "
-            f"nothing back, and are handed over once there is a partition for them: mend group_by "
-            f"or partitions_def, or exclude them by the filter."
+            f"{found}, such as {', '.join(self.examples)}. They hold nothing back, and are handed "
+            f"over once there is a {place} for them: mend {mend}, or exclude them by the filter."
         )
 
 

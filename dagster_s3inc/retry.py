@@ -61,10 +61,14 @@ class Turn(NamedTuple):
 
     def describe(self, generation: int) -> str:
         """What a tick says of it, in one line."""
+        then = (
+            f"{self.left:,} more to come. New files wait until then."
+            if self.left
+            else "that was all; the next tick looks for new files."
+        )
         said = (
             f"Requested again in generation {generation}: "
-            f"{count(len(self.chosen), 'failed batch', 'failed batches')}; {self.left:,} more to "
-            f"come. New files wait until then."
+            f"{count(len(self.chosen), 'failed batch', 'failed batches')}; {then}"
         )
         return f"{said} {self.warning}" if self.unreadable else said
 

@@ -18,6 +18,7 @@ from dagster import DagsterRunStatus, RunRecord
 from dagster_s3inc.batch import SOURCE_TAG
 from dagster_s3inc.batch_runs import records_of
 from dagster_s3inc.core.validation import require_at_least, require_aware
+from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.s3.location import S3Location
 
 __all__ = ["FileRun", "FoundRuns", "find_runs"]
@@ -82,8 +83,9 @@ def find_runs(
     Args:
         instance: Such as `DagsterInstance.get()`.
         key: The file's whole key; or `s3://BUCKET/KEY`, where several buckets have that key.
-        source: Only runs that the sensor of this URI requested, as `s3://BUCKET/PREFIX`, and their
-            re-executions.
+        source: Only runs that the sensor of this URI requested, and their re-executions. It is
+            the sensor's `uri` to the letter: `s3://lake/landing` finds no run of a sensor of
+            `s3://lake/landing/`.
         created_after: Only runs created after this time, aware.
         max_runs: The most runs to look at.
 
@@ -93,7 +95,7 @@ def find_runs(
     require_at_least("max_runs", max_runs, 1, unit="runs")
     if created_after is not None:
         require_aware("created_after", created_after)
-    wanted = S3Location.parse(key) if key.startswith("s3://") else None
+    wanted = _location(key)
     tags = {} if source is None else {SOURCE_TAG: S3Location.parse(source).uri}
     filters = dg.RunsFilter(tags=tags, created_after=created_after)
     found: list[FileRun] = []
@@ -112,6 +114,21 @@ def find_runs(
                 if isinstance(file, Mapping) and file.get("key") == sought
             ]
     return FoundRuns(runs=tuple(found), looked_at=looked_at, is_complete=True)
+
+
+def _location(key: object) -> S3Location | None:
+    """The file that a URI names; None if it is the key alone."""
+    if not isinstance(key, str) or not key:
+        raise ConfigurationError(
+            f"key must be a file's whole key, or s3://BUCKET/KEY, not {key!r}. find_runs looks for "
+            f"one file; runs are found by their tags"
+        )
+    if not key.startswith("s3://"):
+        return None
+    location = S3Location.parse(key)
+    if not location.key:
+        raise ConfigurationError(f"{key!r} names no file. Write s3://BUCKET/KEY")
+    return location
 
 
 def _batches(run_config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -65,6 +65,17 @@ def test_batch_without_files_is_refused() -> None:
     assert "name at least one file in the run config" in str(caught.value.__cause__)
 
 
+@pytest.mark.parametrize(
+    ("bucket", "says"), [("s3://pond/in/", "as in pond;"), ("s3://", "as in lake;")]
+)
+def test_uri_for_a_bucket_is_refused(bucket: str, says: str) -> None:
+    """A launch with a URI for the bucket fails before any op, and says what to write."""
+    config = run_config(bucket=bucket, files=[{"key": "in/a"}])
+    with pytest.raises(dg.DagsterResourceFunctionError) as caught:
+        looking.execute_in_process(run_config=config)
+    assert f"give the bare name, {says}" in str(caught.value.__cause__)
+
+
 def test_batch_is_a_sequence_of_its_files() -> None:
     """Outside a run a batch is built directly: it iterates, counts and sums its files."""
     files = [S3File(key="in/a", size=3), S3File(key="in/b"), S3File(key="in/c", size=4)]

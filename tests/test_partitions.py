@@ -132,6 +132,20 @@ def test_files_without_a_partition_hold_nothing_back(
     assert request.partition_key == "mars"
 
 
+def test_file_of_no_group_is_told_without_partitions(
+    moto: S3Server, new_bucket: Callable[[S3Server], str]
+) -> None:
+    """Without partitions, the tick speaks of groups, and does not blame the filter alone."""
+    bucket = new_bucket(moto)
+    moto.client().put_object(Bucket=bucket, Key="none", Body=b"x")
+    sensor: Any = build_s3_incremental_sensor(
+        name="landing", uri=f"s3://{bucket}/", job=ingest, group_by=r"dt=(?P<region>\w+)/"
+    )
+    said = sensor(dg.build_sensor_context(resources={"s3": moto.resource()})).skip_reason
+    assert "1 of the recent ones left out by the filter or group_by" in said.skip_message
+    assert "1 file is in no group of group_by, such as none. They" in said.skip_message
+
+
 @pytest.fixture
 def world(moto: S3Server, new_bucket: Callable[[S3Server], str], tmp_path: Path) -> Any:
     bucket, client = new_bucket(moto), moto.client()

@@ -5,7 +5,9 @@ import re
 from dataclasses import fields
 from typing import Any
 
+import dagster as dg
 import pytest
+import yaml
 
 import dagster_s3inc
 from dagster_s3inc import (
@@ -75,3 +77,21 @@ def test_every_public_name_is_in_the_readme() -> None:
     readme = README.read_text("utf-8")
     for name in set(dagster_s3inc.__all__) - {"__version__", "S3File", "S3IncError"}:
         assert name in readme, name
+
+
+def test_run_config_by_hand_is_complete() -> None:
+    """The run config that the README shows launches the job that it names."""
+    [name] = re.findall(r"`(__anonymous_asset_job_\w+)`", README.read_text("utf-8"))
+    [shown] = re.findall(r"  ```yaml\n(  resources:.*?)  ```", README.read_text("utf-8"), re.DOTALL)
+    found: list[str] = []
+
+    @dg.asset
+    def orders(batch: S3Batch) -> None:
+        found.extend(batch.uris())
+
+    definitions = build_s3_incremental_definitions(
+        name="landing", uri="s3://lake/landing/", target=orders, assets=[orders]
+    )
+    job = definitions.get_repository_def().get_job(name)
+    assert job.execute_in_process(run_config=yaml.safe_load(shown)).success
+    assert found == ["s3://lake/landing/000.csv"]

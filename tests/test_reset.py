@@ -231,6 +231,16 @@ def test_matching_files_are_processed_again(world: World, moto: S3Server) -> Non
     assert "Nothing new in generation 2" in (world.tick().skip_reason or "")
 
 
+def test_dry_run_of_globs_that_match_nothing(world: World) -> None:
+    """Where globs match no file, a dry run says where they begin; where they do, it does not."""
+    world.tick()
+    order = {"what": "matching", "dry_run": True}
+    nothing = said(world, launch(world, **order, include=["in/**"]))
+    assert nothing["files"] == 0
+    assert f"matched against what follows s3://{world_bucket()}/in/ in a key" in nothing["hint"]
+    assert "hint" not in said(world, launch(world, **order, include=["**"]))
+
+
 def world_bucket() -> str:
     """The bucket that the open world's sensor scans."""
     return os.environ["TEST_URI"].removeprefix("s3://").split("/")[0]

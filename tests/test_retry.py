@@ -159,6 +159,10 @@ def test_limits_of_a_tick(instance: dg.DagsterInstance) -> None:
         "Requested again in generation 7: 3 failed batches; 1 more to come. New files wait until "
         "then."
     )
+    assert retry().turn(instance, found, ScanLimits()).describe(7) == (
+        "Requested again in generation 7: 4 failed batches; that was all; the next tick looks for "
+        "new files."
+    )
     short = ScanLimits(max_request_bytes=make_batch("a").request_bytes)
     assert len(retry().turn(instance, found, short).chosen) == 1
     assert retry().turn(instance, found, ScanLimits(max_batches=0)).left == 4

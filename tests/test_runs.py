@@ -101,6 +101,10 @@ def test_search_is_bounded_and_says_so(instance: dg.DagsterInstance) -> None:
         ({"max_runs": 0}, "max_runs must be at least 1"),
         ({"created_after": datetime(2026, 1, 1)}, "created_after has no time zone"),  # noqa: DTZ001
         ({"source": "bucket/in"}, "is not an S3 URI"),
+        ({"key": ""}, "key must be a file's whole key, or s3://BUCKET/KEY, not ''"),
+        ({"key": None}, "key must be a file's whole key, or s3://BUCKET/KEY, not None"),
+        ({"key": "s3://bucket"}, "names no file. Write s3://BUCKET/KEY"),
+        ({"key": "s3://b"}, "no valid bucket name"),
     ],
 )
 def test_wrong_options_are_refused(
@@ -108,4 +112,4 @@ def test_wrong_options_are_refused(
 ) -> None:
     """A wrong option is refused by name."""
     with pytest.raises(ConfigurationError, match=says):
-        find_runs(instance, "in/a", **options)
+        find_runs(instance, **{"key": "in/a", **options})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -179,18 +179,27 @@ def _find(name: str, location: str | None, repository: str | None) -> StoredSens
     try:
         with dg.DagsterInstance.get() as instance:
             found = sensors_of(instance, name, location=location, repository=repository)
+            elsewhere = [] if found else sensors_of(instance, name)
             others = sensor_names(instance)
     except (dg.DagsterError, SQLAlchemyError) as error:
         raise click.ClickException(f"Could not look into the Dagster instance: {error}") from error
+    if elsewhere:
+        raise click.ClickException(
+            f"The Dagster instance knows no such sensor: it knows {name!r}, but in other places: "
+            f"{_places(elsewhere)}. Mend --location and --repository, or leave them out."
+        )
     if not found:
         raise click.ClickException(
-            f"The Dagster instance knows no such sensor: {name!r} was never started there, or is "
-            f"in another code location. It knows: {', '.join(others) or 'none'}."
+            f"The Dagster instance knows no such sensor: {name!r} was never started there. It "
+            f"knows: {', '.join(others) or 'none'}."
         )
     if len(found) > 1:
-        places = ", ".join(f"{each.location} ({each.repository})" for each in found)
         raise click.UsageError(
-            f"Several code locations have a sensor {name!r}: {places}. Add --location, and "
+            f"Several code locations have a sensor {name!r}: {_places(found)}. Add --location, and "
             f"--repository if need be."
         )
     return found[0]
+
+
+def _places(sensors: Iterable[StoredSensor]) -> str:
+    return ", ".join(f"{each.location} ({each.repository})" for each in sensors)

@@ -55,6 +55,8 @@ def decode_checkpoint(text: str) -> Checkpoint:
         CheckpointVersionError: It is of a version that this release does not know.
         CheckpointFormatError: It is no checkpoint, or a damaged one. Both say how to start over.
     """
+    if not text.strip():
+        _refuse("it is empty")
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):

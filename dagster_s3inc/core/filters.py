@@ -25,6 +25,9 @@ ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 # DOTGLOB: a key is no path, a leading dot hides nothing. CASE: S3 keys are case-sensitive.
 _GLOB_FLAGS: Final = glob.GLOBSTAR | glob.DOTGLOB | glob.BRACE | glob.CASE | glob.FORCEUNIX
 
+# As S3 writes them all, and compatible servers their own; another spelling would never match.
+_STORAGE_CLASS: Final = re.compile(r"[A-Z0-9_]+")
+
 _GLOB_SPECIAL: Final = re.compile(r"[*?\[{\\]")
 
 
@@ -76,6 +79,21 @@ class ObjectFilter:
                 "storage_classes is empty, so nothing could ever match; leave it out to take "
                 "every class that can be read at once"
             )
+        for name in self.storage_classes or ():
+            if not _STORAGE_CLASS.fullmatch(name):
+                hint = name.strip().upper().replace("-", "_").replace(" ", "_")
+                raise ConfigurationError(
+                    f"storage_classes holds {name!r}, but classes are compared as S3 writes them: "
+                    f"in capitals, as in {hint if _STORAGE_CLASS.fullmatch(hint) else 'STANDARD'}"
+                )
+        for option in ("include", "exclude"):
+            for pattern in getattr(self, option):
+                if pattern.startswith("s3://"):
+                    raise ConfigurationError(
+                        f"{option} holds {pattern!r}, but globs are matched against the key below "
+                        f"the scanned prefix, without s3:// and the bucket. Write it as a glob "
+                        f"such as '2026/**'"
+                    )
         for name in ("min_size", "max_size"):
             if getattr(self, name) is not None:
                 require_at_least(name, getattr(self, name), 0, unit="bytes")

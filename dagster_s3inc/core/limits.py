@@ -8,7 +8,7 @@ from typing import Final
 
 from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.checkpoint import RECENT_LIMIT
-from dagster_s3inc.core.sketch import CELLS, Sketch
+from dagster_s3inc.core.sketch import CELLS, require_cells
 from dagster_s3inc.core.validation import require_at_least
 from dagster_s3inc.errors import ConfigurationError
 
@@ -45,7 +45,7 @@ class ScanLimits:
         if self.max_request_bytes is not None:
             require_at_least("max_request_bytes", self.max_request_bytes, 1, unit="bytes")
         require_at_least("recent_limit", self.recent_limit, 1, unit="identities")
-        Sketch.empty(self.sketch_cells)
+        require_cells("sketch_cells", self.sketch_cells)
         least, most = timedelta(0), _LONGEST_LOOKBACK
         if not isinstance(self.lookback, timedelta) or not least <= self.lookback <= most:
             raise ConfigurationError(

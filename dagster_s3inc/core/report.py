@@ -77,7 +77,7 @@ def describe_scan(result: ScanResult, *, source: str, seconds: float) -> ScanRep
     if seen.gone:
         parts.append(f"{count(seen.gone, 'file')} handed over before, now deleted or overwritten")
     if seen.left_out:
-        parts.append(f"the filter leaves out {seen.left_out:,} of the recent ones")
+        parts.append(f"{seen.left_out:,} of the recent ones left out by the filter or group_by")
     if seen.oldest_waiting is not None:
         parts.append(
             f"{count(seen.files_waiting, 'more file')} ({format_bytes(seen.bytes_waiting)}) "

@@ -64,6 +64,7 @@ __all__ = [
     "SketchBuilder",
     "decode",
     "estimate",
+    "require_cells",
 ]
 
 CELLS: Final = 600
@@ -148,7 +149,7 @@ class Sketch:
     def __post_init__(self) -> None:
         if len(self.table) % _CELL_BYTES:
             raise ConfigurationError(f"a table of {len(self.table)} bytes is not of whole cells")
-        _require_cells(self.cells)
+        require_cells("cells", self.cells)
 
     @classmethod
     def empty(cls, cells: int = CELLS) -> Sketch:
@@ -250,7 +251,7 @@ class SketchBuilder:
     """
 
     def __init__(self, cells: int = CELLS) -> None:
-        _require_cells(cells)
+        require_cells("cells", cells)
         self._columns = _Columns(
             np.zeros(cells, np.uint64), np.zeros(cells, np.uint32), np.zeros(cells, np.int16)
         )
@@ -365,9 +366,18 @@ def _blocks(identities: Identities) -> Iterator[npt.NDArray[np.uint64]]:
             yield block
 
 
-def _require_cells(cells: int) -> None:
-    require_at_least("cells", cells, 2 * QUARTERS, unit="cells of the sketch")
+def require_cells(name: str, cells: int) -> None:
+    """Refuses what is no number of cells.
+
+    Args:
+        name: What the number is called where it was given.
+        cells: The number.
+
+    Raises:
+        ConfigurationError: It is not a multiple of 4 in 8..`CELLS_LIMIT`.
+    """
+    require_at_least(name, cells, 2 * QUARTERS, unit="cells of the sketch")
     if cells % QUARTERS or cells > CELLS_LIMIT:
         raise ConfigurationError(
-            f"cells must be a multiple of {QUARTERS} and at most {CELLS_LIMIT}, not {cells}"
+            f"{name} must be a multiple of {QUARTERS} and at most {CELLS_LIMIT}, not {cells}"
         )

@@ -92,8 +92,15 @@ def _foresee_files(
     if found.oldest is not None and found.newest is not None:
         metadata["oldest"] = dg.MetadataValue.text(format_time(found.oldest))
         metadata["newest"] = dg.MetadataValue.text(format_time(found.newest))
-    return Told(
+    summary = (
         f"Dry run: {count(found.files, 'file')} ({format_bytes(found.bytes)}) under "
-        f"{tick.location} would be processed again.",
-        metadata,
+        f"{tick.location} would be processed again."
     )
+    if not found.files and order.conditions.include:
+        hint = (
+            f"The globs of include are matched against what follows {tick.location} in a key, and "
+            f"so do not repeat it."
+        )
+        metadata["hint"] = dg.MetadataValue.text(hint)
+        summary += f" {hint}"
+    return Told(summary, metadata)

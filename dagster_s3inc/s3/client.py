@@ -36,8 +36,8 @@ def make_client(*, endpoint_url: str | None = None) -> S3Client:
     """
     # An unknown mode is refused by botocore, which names those that exist.
     retries: Any = {"mode": os.environ.get("AWS_RETRY_MODE") or "adaptive"}
-    config = Config(retries=retries, max_pool_connections=LANES)
     with translated_failures("make an S3 client from the environment"):
+        config = Config(retries=retries, max_pool_connections=LANES)
         try:
             return boto3.client("s3", endpoint_url=endpoint_url, config=config)
         except ValueError as error:

@@ -57,6 +57,13 @@ _UNREACHABLE: Final[_Known] = (
 )
 _OTHER: Final[_Known] = (errors.S3RequestError, "The server refused the request")
 
+# What botocore itself raises, and is none of the kinds below.
+_BOTOCORE: Final[_Known] = (
+    errors.S3RequestError,
+    "The client failed by itself, not by an answer of the server. Check its settings: the "
+    "environment (AWS_...), the files in ~/.aws, and what the S3 resource or client was given",
+)
+
 _BY_CODE: Final[dict[str, _Known]] = {
     "NoSuchBucket": _NO_BUCKET,
     "NoSuchKey": _GONE,
@@ -94,6 +101,21 @@ _BY_TYPE: Final[tuple[tuple[type[Exception], _Known], ...]] = (
             errors.CredentialsError,
             "No credentials were found. Set them on the S3 resource or client, in the "
             "environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or by a role",
+        ),
+    ),
+    (
+        boto.ProfileNotFound,
+        (
+            errors.CredentialsError,
+            "There is no such profile on this machine; no server was asked. Check AWS_PROFILE, "
+            "and the files ~/.aws/config and ~/.aws/credentials",
+        ),
+    ),
+    (
+        boto.ParamValidationError,
+        (
+            errors.S3RequestError,
+            "The client cannot send such a request; no server was asked. Check the bucket and key",
         ),
     ),
     (boto.PartialCredentialsError, _CREDENTIALS),
@@ -140,7 +162,7 @@ def translated_failures(action: str) -> Iterator[None]:
         kind, advice = _BY_CODE.get(code) or _BY_CODE.get(status) or _OTHER
         raise kind(_message(action, advice, error)) from error
     except (BotoCoreError, ResponseParserError) as error:
-        known = next((known for type_, known in _BY_TYPE if isinstance(error, type_)), _OTHER)
+        known = next((known for type_, known in _BY_TYPE if isinstance(error, type_)), _BOTOCORE)
         kind, advice = known
         raise kind(_message(action, advice, error)) from error
 

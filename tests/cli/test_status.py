@@ -237,10 +237,12 @@ def test_sensor_that_fails(world: World, run: Any) -> None:
 def test_name_that_no_or_two_code_locations_have(world: World, run: Any) -> None:
     """A name that is not known, or not clear, is refused and tells what there is."""
     world.tick()
-    for arguments in (["landng"], ["landing", "--location", "x"], ["landing", "--repository", "x"]):
-        said = run("status", "--sensor", *arguments, code=1).stderr
-        assert "The Dagster instance knows no such sensor" in said
-        assert "It knows: landing." in " ".join(said.split())
+    said = " ".join(run("status", "--sensor", "landng", code=1).stderr.split())
+    assert "The Dagster instance knows no such sensor" in said
+    assert "It knows: landing." in said
+    for option in ("--location", "--repository"):
+        said = " ".join(run("status", "--sensor", "landing", option, "x", code=1).stderr.split())
+        assert "in other places: tests (__repository__). Mend --location" in said
     [state] = world._states()
     place = state.origin.repository_origin
     elsewhere = place.code_location_origin._replace(location_name="elsewhere")

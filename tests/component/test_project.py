@@ -7,15 +7,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
+from pydantic import ValidationError
 
+from dagster_s3inc.component.scaffolding import Scaffolding
 from tests.component.making import NAME, copied_project, loaded_project
 from tests.component_docs import PAGE, files, with_tables
 from tests.servers import S3Server
 
+ASSETS = {"asset_selection": "key:orders"}
 MORE_ASSETS = """
 import dagster as dg
 
@@ -126,6 +130,12 @@ def test_dg_finds_scaffolds_and_checks(tmp_path: Path, monkeypatch: pytest.Monke
         },
     }
 
+    refused = dg_command(folder, "scaffold", "defs", kind, "none", *uri)
+    assert refused.returncode != 0
+    assert "Give --asset-selection, as in key:orders, or --job-name" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (folder / "src" / NAME / "defs/none").exists()
+
     # With its folder: of several files with one type, `dg check yaml` (1.13) looks at one only.
     check = ("check", "yaml", str(written.parent))
     assert dg_command(folder, *check).returncode == 0
@@ -135,3 +145,58 @@ def test_dg_finds_scaffolds_and_checks(tmp_path: Path, monkeypatch: pytest.Monke
     refused = dg_command(folder, *check)
     assert refused.returncode != 0
     assert "max_flies" in refused.stdout + refused.stderr
+
+
+def scaffolded_attributes(folder: Path, options: dict[str, str]) -> dict[str, Any]:
+    """The attributes that are written into the folder."""
+    folder.mkdir()
+    params = Scaffolding.get_scaffold_params().model_validate(options)
+    Scaffolding().scaffold(
+        dg.ScaffoldRequest(
+            type_name="dagster_s3inc.S3IncrementalComponent",
+            target_path=folder,
+            scaffold_format="yaml",
+            project_root=folder.parent,
+            params=params,
+            append=False,
+        )
+    )
+    attributes: dict[str, Any] = yaml.safe_load((folder / "defs.yaml").read_text("utf-8"))
+    return attributes["attributes"]
+
+
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [
+        (ASSETS, {"name": "my_landing", **ASSETS}),
+        ({"job_name": "ingest"}, {"name": "my_landing", "job_name": "ingest"}),
+        ({"name": "other", **ASSETS}, {"name": "other", **ASSETS}),
+        ({"uri": "s3://{{ env.LAKE }}/in/", **ASSETS}, {"uri": "s3://{{ env.LAKE }}/in/"}),
+    ],
+)
+def test_scaffolded_attributes(
+    options: dict[str, str], written: dict[str, str], tmp_path: Path
+) -> None:
+    """The file has the one target that was given, and a name that Dagster takes."""
+    attributes = scaffolded_attributes(tmp_path / "my-landing", options)
+    assert written.items() <= attributes.items()
+    assert len({"asset_selection", "job_name"} & attributes.keys()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "Give --asset-selection, as in key:orders, or --job-name"),
+        ({"asset_selection": ""}, "Give --asset-selection, as in key:orders, or --job-name"),
+        ({"job_name": "ingest", **ASSETS}, "Both --asset-selection and --job-name are given"),
+        ({"uri": "lake/landing", **ASSETS}, "Write s3://BUCKET/PREFIX"),
+        ({"name": "my-landing", **ASSETS}, "letters, digits and _ alone"),
+    ],
+)
+def test_wrong_scaffold_options_are_refused(
+    options: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    """What would not load, or would run who knows what, is not written."""
+    with pytest.raises(ValidationError, match=says):
+        scaffolded_attributes(tmp_path / "landing", options)
+    assert not (tmp_path / "landing/defs.yaml").exists()

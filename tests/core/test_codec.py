@@ -186,7 +186,8 @@ FLOOR = {"last_modified": "2026-01-01T00:00:07Z", "key": "k"}
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "no JSON"),
+        ("", "it is empty"),
+        (" \n", "it is empty"),
         ("2026-01-01", "no JSON"),
         (OLD_WITH_FLOOR[:-1], "no JSON"),
         ("[1]", "no field 'version'"),

@@ -235,6 +235,11 @@ def test_filter_does_not_change_with_the_list_it_was_given() -> None:
         ({"include": ["*", ""]}, "include holds ''"),
         ({"exclude": [7]}, "exclude holds 7"),
         ({"storage_classes": [None]}, "storage_classes holds None"),
+        ({"storage_classes": "standard"}, "as S3 writes them: in capitals, as in STANDARD"),
+        ({"storage_classes": ["GLACIER", "Standard-IA"]}, "as in STANDARD_IA"),
+        ({"storage_classes": ["*"]}, "storage_classes holds '*'"),
+        ({"include": "s3://lake/in/*.csv"}, "include holds 's3://lake/in/*.csv', but globs are"),
+        ({"exclude": ["a", "s3://lake/in/b"]}, "exclude holds 's3://lake/in/b'"),
         ({"include": 7}, "include must be a string or a list of strings, not 7"),
     ],
 )

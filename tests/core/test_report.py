@@ -41,10 +41,10 @@ def test_one_file_in_words() -> None:
 
 
 def test_nothing_new_tells_what_was_left_out() -> None:
-    """Where the filter leaves everything out, the message says so."""
+    """Where everything is left out, the message says so."""
     summary = report_on([make_object("a.tmp"), make_object("b.tmp", 1)]).summary
     assert summary.startswith("Nothing new in generation 4: looked at 2 objects (2 bytes)")
-    assert summary.endswith("; the filter leaves out 2 of the recent ones.")
+    assert summary.endswith("; 2 of the recent ones left out by the filter or group_by.")
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,8 @@ def test_batches_are_cut_by_the_policy() -> None:
         ({"max_batches": -1}, "max_batches must be at least 0 (batches), not -1"),
         ({"max_request_bytes": 0}, "max_request_bytes must be at least 1 (bytes), not 0"),
         ({"max_batches": 1.5}, "max_batches must be a whole number of batches, not 1.5"),
+        ({"sketch_cells": 4}, "sketch_cells must be at least 8 (cells of the sketch), not 4"),
+        ({"sketch_cells": 30}, "sketch_cells must be a multiple of 4 and at most 65536, not 30"),
         ({"recent_limit": 0}, "recent_limit must be at least 1 (identities), not 0"),
         ({"lookback": timedelta(-1)}, "lookback must be a timedelta of zero or more"),
         ({"lookback": 3600}, "lookback must be a timedelta of zero or more"),

@@ -41,3 +41,18 @@ def test_neither_is_refused(text: str) -> None:
     """What is of neither form is refused, and not taken for a first start."""
     with pytest.raises(CheckpointFormatError, match="cannot be read"):
         decode_any_checkpoint(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"Key": "a", "LastModified": "2024-05-06T07:08:09Z"}', "seconds since 1970, a number"),
+        ('{"Key": "a", "LastModified": null}', "seconds since 1970, a number, not None"),
+        ('{"Key": "a", "LastModified": 1e99}', "seconds since 1970, a number, not 1e"),
+        ('{"Key": 1, "LastModified": 1}', "Key must be a string, not 1"),
+    ],
+)
+def test_near_miss_says_what_is_wrong(text: str, says: str) -> None:
+    """What has the old form but for one field is refused, and the message names the field."""
+    with pytest.raises(CheckpointFormatError, match=says):
+        decode_any_checkpoint(text)

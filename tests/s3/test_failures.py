@@ -63,6 +63,27 @@ def test_invalid_region(monkeypatch: pytest.MonkeyPatch) -> None:
         make_client()
 
 
+def test_unknown_profile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile that is not there is looked for on this machine; no server is blamed."""
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)
+    with pytest.raises(errors.CredentialsError, match=r"no server was asked. Check AWS_PROFILE"):
+        make_client()
+
+
+def test_unknown_retry_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting that botocore refuses is looked for in the settings; no server is blamed."""
+    monkeypatch.setenv("AWS_RETRY_MODE", "never")
+    with pytest.raises(errors.S3RequestError, match=r"failed by itself.*Check its settings"):
+        make_client()
+
+
+def test_request_that_cannot_be_sent(moto: S3Server) -> None:
+    """A name that botocore does not take is told as such; no server is blamed."""
+    with pytest.raises(errors.S3RequestError, match=r"no server was asked. Check the bucket"):
+        open_listing(moto.client(), S3Location("no bucket"))
+
+
 def test_client_from_the_environment(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client for those who bring none finds the server that the environment names."""
     for name, value in moto.environment.items():
