@@ -23,6 +23,7 @@ from dagster_s3inc.s3.listing import LANES
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanning import TIME_BUDGET, Scanner
 from dagster_s3inc.source import SourceAsset, SourceReporter, key_of
+from dagster_s3inc.targets import Targets
 from dagster_s3inc.tick import Tick
 
 __all__ = ["StartFrom", "build_s3_incremental_sensor", "tick_of"]
@@ -31,8 +32,6 @@ StartFrom = Literal["beginning", "now"] | datetime
 
 # Dagster's own, for sensors that say nothing.
 _USUAL_INTERVAL_SECONDS: Final = 30
-
-_TARGETS: Final = ("target", "job", "jobs", "job_name", "asset_selection")
 
 
 def build_s3_incremental_sensor(
@@ -174,7 +173,7 @@ def build_s3_incremental_sensor(
         adopt_first=start_from == "now",
         s3_resource_key=s3_resource_key,
         batch_resource_key=batch_resource_key,
-        job_names=_job_names(name, targets),
+        targets=Targets(name, targets),
         run_tags=dict(run_tags or {}),
         reporter=_reporter(source_asset, location, max_backlog_age),
     )
@@ -252,17 +251,3 @@ def _bounded(objects: ObjectFilter, start_from: StartFrom) -> ObjectFilter:
     require_aware("start_from", start_from)
     earliest = max(start_from, objects.modified_after or start_from)
     return replace(objects, modified_after=earliest)
-
-
-def _job_names(sensor_name: str, given: Mapping[str, Any]) -> tuple[str | None, ...]:
-    chosen = [option for option in _TARGETS if given[option] is not None]
-    if len(chosen) != 1:
-        raise ConfigurationError(
-            f"Sensor {sensor_name!r} needs exactly one of {', '.join(_TARGETS)} to know what to "
-            f"launch, but has {' and '.join(chosen) or 'none'}"
-        )
-    if not given[chosen[0]]:
-        raise ConfigurationError(f"Sensor {sensor_name!r} has an empty {chosen[0]}")
-    if chosen[0] != "jobs" or len(given["jobs"]) == 1:
-        return (None,)
-    return tuple(job.name for job in given["jobs"])

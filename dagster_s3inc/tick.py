@@ -29,6 +29,7 @@ from dagster_s3inc.retry import Retry
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanning import Look, Scanner
 from dagster_s3inc.source import SourceEvent, SourceReporter
+from dagster_s3inc.targets import Targets
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -52,7 +53,7 @@ class Tick:
         adopt_first: Whether the very first tick takes what is there as handed over.
         s3_resource_key: The key of the S3 resource.
         batch_resource_key: The key under which the run finds its batch.
-        job_names: The jobs that each batch is launched on; None stands for the only target.
+        targets: What each batch is launched on.
         run_tags: Tags for every run, beside those that tell the batch.
         reporter: Tells the source asset what a tick saw; None if there is no such asset.
     """
@@ -68,7 +69,7 @@ class Tick:
     adopt_first: bool
     s3_resource_key: str
     batch_resource_key: str
-    job_names: tuple[str | None, ...]
+    targets: Targets
     run_tags: Mapping[str, str]
     reporter: SourceReporter | None = None
 
@@ -76,10 +77,12 @@ class Tick:
         """Looks once, and requests a run for each batch. Has no side effects.
 
         Raises:
+            ConfigurationError: There is nothing to launch, or the S3 resource is none.
             CheckpointFormatError: The cursor cannot be read.
             S3RequestError: The listing could not be had.
         """
         began = time.monotonic()
+        self.targets.require_assets(context)
         instance = instance_of(context)
         address = SensorAddress.of_evaluation(context, self.name)
         start = start_of_tick(context, self.name)
@@ -147,7 +150,7 @@ class Tick:
         return Retry(
             source=self.location.uri,
             address=address,
-            job_names=self.job_names,
+            job_names=self.targets.job_names,
             batch_resource_key=self.batch_resource_key,
         )
 
@@ -208,7 +211,7 @@ class Tick:
         context.log.warning(said)
         requests, batches = [], []
         for each in undone.left:
-            if each.job_name not in self.job_names:
+            if each.job_name not in self.targets.job_names:
                 continue
             batch = requested_batch(each, self.batch_resource_key)
             if batch is None:
@@ -250,7 +253,7 @@ class Tick:
 
     def _requests(self, result: ScanResult) -> Iterator[dg.RunRequest]:
         for batch in result.batches:
-            for job_name in self.job_names:
+            for job_name in self.targets.job_names:
                 yield self._request(batch, result.checkpoint, job_name)
 
     def _request(self, batch: Batch, checkpoint: Checkpoint, job_name: str | None) -> dg.RunRequest:
