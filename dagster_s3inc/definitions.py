@@ -10,9 +10,16 @@ import dagster as dg
 from dagster_aws.s3 import S3Resource
 
 from dagster_s3inc.batch import s3_batch
+from dagster_s3inc.core.validation import require_name
+from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.reset import build_s3_reset_job
 from dagster_s3inc.sensor import build_s3_incremental_sensor
-from dagster_s3inc.source import SourceAsset, build_s3_source_asset, build_s3_source_checks
+from dagster_s3inc.source import (
+    SourceAsset,
+    build_s3_source_asset,
+    build_s3_source_checks,
+    key_of,
+)
 
 __all__ = ["NAMED_AFTER_SENSOR", "S3_FROM_ENVIRONMENT", "build_s3_incremental_definitions"]
 
@@ -21,6 +28,10 @@ NAMED_AFTER_SENSOR: Final = "{name}_files"
 
 # One object for all calls: Definitions.merge refuses two different ones under the same key.
 S3_FROM_ENVIRONMENT: Final = S3Resource()
+
+# A resource may be of any type, so only what cannot be one is refused: values, and a class that
+# was not called.
+_NO_RESOURCE: Final = (str, bytes, int, float, Mapping, Sequence, type)
 
 
 def build_s3_incremental_definitions(
@@ -61,6 +72,12 @@ def build_s3_incremental_definitions(
     Raises:
         ConfigurationError: An argument is wrong, contradictory or missing.
     """
+    require_name("name", name)
+    if isinstance(s3, _NO_RESOURCE):
+        raise ConfigurationError(
+            f"s3 must be an S3Resource, another resource that gives a boto3 S3 client, or None, "
+            f"not {s3!r}"
+        )
     source = _source(source_asset, name, uri)
     sensor = build_s3_incremental_sensor(
         name=name,
@@ -92,4 +109,4 @@ def _source(source_asset: SourceAsset | None, name: str, uri: str) -> dg.AssetSp
         return source_asset
     if isinstance(source_asset, str):
         source_asset = source_asset.replace("{name}", name)
-    return build_s3_source_asset(key=source_asset, uri=uri)
+    return build_s3_source_asset(key=key_of(source_asset), uri=uri)

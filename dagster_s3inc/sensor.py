@@ -9,15 +9,22 @@ from typing import Any, Final, Literal, get_args
 
 import dagster as dg
 
-from dagster_s3inc.batch import SOURCE_TAG
+from dagster_s3inc.batch import OWN_TAGS, SOURCE_TAG
 from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.sketch import CELLS
-from dagster_s3inc.core.validation import require_at_least, require_aware, require_positive
+from dagster_s3inc.core.validation import (
+    require_at_least,
+    require_aware,
+    require_name,
+    require_positive,
+    require_tags,
+    require_type,
+)
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.flow import Flow, OnFailure
-from dagster_s3inc.instance import evaluation_of
+from dagster_s3inc.instance import DAGSTERS_TAGS, evaluation_of
 from dagster_s3inc.partitions import GroupBy, Grouping
 from dagster_s3inc.s3.listing import LANES
 from dagster_s3inc.s3.location import S3Location
@@ -140,6 +147,7 @@ def build_s3_incremental_sensor(
     Raises:
         ConfigurationError: An argument is wrong, contradictory or missing.
     """
+    require_name("name", name)
     targets = {
         "target": target,
         "job": job,
@@ -154,13 +162,19 @@ def build_s3_incremental_sensor(
     if on_failure not in get_args(OnFailure):
         raise ConfigurationError(f"on_failure must be 'continue' or 'halt', not {on_failure!r}")
     require_at_least("lanes", lanes, 1, unit="requests at a time")
+    policy = BatchPolicy() if batch is None else batch
+    require_type("batch", policy, BatchPolicy)
+    objects = ObjectFilter() if objects is None else objects
+    require_type("objects", objects, ObjectFilter)
+    if time_budget is not None:
+        require_positive("time_budget", time_budget)
     location = S3Location.parse(uri)
     tick = Tick(
         name=name,
         location=location,
-        objects=_bounded(objects or ObjectFilter(), start_from),
+        objects=_bounded(objects, start_from),
         limits=ScanLimits(
-            policy=batch or BatchPolicy(),
+            policy=policy,
             max_batches=max_batches_per_tick,
             max_request_bytes=_for_each(targets["jobs"], max_request_bytes),
             lookback=lookback,
@@ -174,7 +188,7 @@ def build_s3_incremental_sensor(
         s3_resource_key=s3_resource_key,
         batch_resource_key=batch_resource_key,
         targets=Targets(name, targets),
-        run_tags=dict(run_tags or {}),
+        run_tags=_run_tags(run_tags),
         reporter=_reporter(source_asset, location, max_backlog_age),
     )
 
@@ -208,6 +222,8 @@ def tick_of(sensor: dg.SensorDefinition) -> Tick | None:
 def _grouping(
     group_by: GroupBy | None, partitions_def: dg.PartitionsDefinition[Any] | None
 ) -> Grouping | None:
+    if partitions_def is not None:
+        require_type("partitions_def", partitions_def, dg.PartitionsDefinition)
     if group_by is not None:
         return Grouping(group_by, partitions_def)
     if partitions_def is not None:
@@ -251,3 +267,16 @@ def _bounded(objects: ObjectFilter, start_from: StartFrom) -> ObjectFilter:
     require_aware("start_from", start_from)
     earliest = max(start_from, objects.modified_after or start_from)
     return replace(objects, modified_after=earliest)
+
+
+def _run_tags(run_tags: Mapping[str, str] | None) -> dict[str, str]:
+    if run_tags is None:
+        return {}
+    require_tags("run_tags", run_tags)
+    own = [key for key in run_tags if key in DAGSTERS_TAGS or key.startswith(OWN_TAGS)]
+    if own:
+        raise ConfigurationError(
+            f"run_tags has {', '.join(own)}, which every run gets by itself, from this package or "
+            f"from Dagster. Leave it out, or name it otherwise"
+        )
+    return dict(run_tags)

@@ -68,3 +68,14 @@ def test_wrong_options_are_refused() -> None:
         build_s3_incremental_definitions(name="x", uri="bucket", target=orders)
     with pytest.raises(TypeError, match="no_such_option"):
         build(no_such_option=1)
+    with pytest.raises(ConfigurationError, match=r"name must be a name of letters.* not ''"):
+        build("")
+
+
+@pytest.mark.parametrize("s3", [5, "s3", {"region": "x"}, S3Resource])
+def test_wrong_resource_is_refused(s3: Any) -> None:
+    """What can be no S3 resource is refused by name; a client is one."""
+    with pytest.raises(ConfigurationError, match="s3 must be an S3Resource"):
+        build(s3=s3)
+    client = S3Resource(region_name="eu-west-1").get_client()
+    assert (build(s3=client).resources or {})["s3"] is client
