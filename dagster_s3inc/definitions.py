@@ -13,6 +13,7 @@ from dagster_s3inc.batch import s3_batch
 from dagster_s3inc.core.validation import require_name
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.reset import build_s3_reset_job
+from dagster_s3inc.s3.client import require_endpoint
 from dagster_s3inc.sensor import build_s3_incremental_sensor
 from dagster_s3inc.source import (
     SourceAsset,
@@ -78,6 +79,13 @@ def build_s3_incremental_definitions(
             f"s3 must be an S3Resource, another resource that gives a boto3 S3 client, or None, "
             f"not {s3!r}"
         )
+    # Dagster makes the client before it evaluates a sensor, so that a tick could explain nothing.
+    if (
+        isinstance(s3, S3Resource)
+        and s3.endpoint_url
+        and not isinstance(s3.endpoint_url, dg.EnvVar)
+    ):
+        require_endpoint(s3.endpoint_url)
     source = _source(source_asset, name, uri)
     sensor = build_s3_incremental_sensor(
         name=name,

@@ -26,6 +26,7 @@ from dagster_s3inc.flow import Flow, Gate
 from dagster_s3inc.instance import SensorAddress, instance_of
 from dagster_s3inc.partitions import Grouping, Placement
 from dagster_s3inc.retry import Retry
+from dagster_s3inc.s3.client import explained_endpoint
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanning import Look, Scanner
 from dagster_s3inc.source import SourceEvent, SourceReporter
@@ -271,9 +272,14 @@ def client_of(resource: Any) -> S3Client:
     """The boto3 client of a resource, which may be one itself.
 
     Raises:
-        ConfigurationError: It is neither a client nor something that has one.
+        ConfigurationError: It is neither a client nor something that has one, or its endpoint is
+            no URL.
+        S3RequestError: Its settings make no client.
     """
-    client = resource.get_client() if hasattr(resource, "get_client") else resource
+    client = resource
+    if hasattr(resource, "get_client"):
+        with explained_endpoint("make an S3 client from the S3 resource"):
+            client = resource.get_client()
     if not hasattr(client, "list_objects_v2"):
         raise ConfigurationError(
             f"The S3 resource is a {type(resource).__name__}, which is neither an S3Resource nor "

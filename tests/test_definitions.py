@@ -72,6 +72,14 @@ def test_wrong_options_are_refused() -> None:
         build("")
 
 
+def test_wrong_endpoint_is_refused() -> None:
+    """An S3Resource whose endpoint is no URL is refused; one from the environment is not read."""
+    with pytest.raises(ConfigurationError, match=r"Write http://HOST:PORT.*127\.0\.0\.1:5917"):
+        build(s3=S3Resource(endpoint_url="127.0.0.1:5917"))
+    build(s3=S3Resource(endpoint_url=dg.EnvVar("NO_SUCH_VARIABLE")))
+    build(s3=S3Resource(endpoint_url="http://[::1]:9000"))
+
+
 @pytest.mark.parametrize("s3", [5, "s3", {"region": "x"}, S3Resource])
 def test_wrong_resource_is_refused(s3: Any) -> None:
     """What can be no S3 resource is refused by name; a client is one."""

@@ -7,12 +7,13 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster_aws.s3 import S3Resource
 
 from dagster_s3inc import BatchPolicy, ObjectFilter, build_s3_incremental_sensor
 from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.cursor import Start
 from dagster_s3inc.decision import Decision
-from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.errors import ConfigurationError, RegionError
 from tests.servers import S3Server, backdate
 
 
@@ -235,6 +236,27 @@ def test_plain_client_is_an_s3_resource(moto: S3Server, bucket: str, put: Any) -
     assert keys_of(result) == [["in/a"]]
     with pytest.raises(ConfigurationError, match="The S3 resource is a str"):
         sensor(dg.build_sensor_context(resources={"s3": "not a client"}))
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"endpoint_url": "127.0.0.1:5917"}, ConfigurationError, "Write http://HOST:PORT.*:5917"),
+        ({"region_name": "not a region"}, RegionError, "The region name is not valid"),
+    ],
+)
+def test_wrong_settings_of_the_resource(
+    options: dict[str, Any], kind: type[Exception], says: str
+) -> None:
+    """A resource that fails to make its client fails the tick, with what to mend."""
+
+    class Lake:
+        def get_client(self) -> Any:
+            return S3Resource(**options).get_client()
+
+    sensor = build_s3_incremental_sensor(name="x", uri="s3://bucket/in/", job=ingest)
+    with pytest.raises(kind, match=says):
+        sensor(dg.build_sensor_context(resources={"s3": Lake()}))
 
 
 def test_what_sensor_definition_takes() -> None:
