@@ -246,7 +246,15 @@ def _reporter(
             )
     if source_asset is None:
         return None
-    return SourceReporter(key=key_of(source_asset), max_backlog_age=max_backlog_age)
+    key = key_of(source_asset)
+    if isinstance(source_asset, dg.AssetSpec):
+        stands_for = source_asset.metadata.get(SOURCE_TAG, location.uri)
+        if stands_for != location.uri:
+            raise ConfigurationError(
+                f"source_asset {key.to_user_string()} stands for {stands_for}, but the sensor "
+                f"scans {location.uri}. Give each prefix an asset of its own"
+            )
+    return SourceReporter(key=key, max_backlog_age=max_backlog_age)
 
 
 def _for_each(jobs: Sequence[Any] | None, max_request_bytes: int | None) -> int | None:
