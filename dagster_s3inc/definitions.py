@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from inspect import signature
 from typing import Any, Final
 
 import dagster as dg
@@ -96,7 +97,9 @@ def build_s3_incremental_definitions(
         batch_resource_key=batch_resource_key,
         **sensor_options,
     )
-    reset_job = build_s3_reset_job(sensor=sensor, name=reset_job_name, **(reset_job_options or {}))
+    reset_job = build_s3_reset_job(
+        sensor=sensor, name=reset_job_name, **_reset_job_options(reset_job_options)
+    )
     resources = {batch_resource_key: s3_batch}
     if s3 is not None:
         resources[s3_resource_key] = s3
@@ -110,6 +113,22 @@ def build_s3_incremental_definitions(
         jobs=[reset_job],
         resources=resources,
     )
+
+
+def _reset_job_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if options is None:
+        return {}
+    known = [
+        each
+        for each in signature(build_s3_reset_job).parameters
+        if each not in ("sensor", "sensor_name", "name")
+    ]
+    if not isinstance(options, Mapping) or not options.keys() <= set(known):
+        raise ConfigurationError(
+            f"reset_job_options must be a mapping with any of {', '.join(known)}, not {options!r}. "
+            f"The job's name is reset_job_name, and its sensor is the one that is built here"
+        )
+    return options
 
 
 def _source(source_asset: SourceAsset | None, name: str, uri: str) -> dg.AssetSpec | None:

@@ -87,3 +87,12 @@ def test_wrong_resource_is_refused(s3: Any) -> None:
         build(s3=s3)
     client = S3Resource(region_name="eu-west-1").get_client()
     assert (build(s3=client).resources or {})["s3"] is client
+
+
+@pytest.mark.parametrize("options", ["tags", 5, {"naem": "x"}, {"name": "x"}, {"sensor": None}])
+def test_wrong_options_of_the_reset_job_are_refused(options: Any) -> None:
+    """What build_s3_reset_job does not take, or is told in another way, is refused by name."""
+    with pytest.raises(ConfigurationError, match="any of description, tags, metadata, owners, not"):
+        build(reset_job_options=options)
+    [job] = build(reset_job_options={"description": "words"}).jobs or ()
+    assert getattr(job, "description", None) == "words"
