@@ -169,6 +169,10 @@ def build_s3_incremental_sensor(
     if time_budget is not None:
         require_positive("time_budget", time_budget)
     location = S3Location.parse(uri)
+    grouping = _grouping(group_by, partitions_def)
+    launched = Targets(name, targets)
+    if partitions_def is not None:
+        launched.require_partitions(partitions_def)
     tick = Tick(
         name=name,
         location=location,
@@ -181,13 +185,13 @@ def build_s3_incremental_sensor(
             sketch_cells=sketch_cells,
         ),
         flow=Flow(source=location.uri, max_in_flight=max_in_flight, on_failure=on_failure),
-        grouping=_grouping(group_by, partitions_def),
+        grouping=grouping,
         scanner=Scanner(time_budget=time_budget, lanes=lanes),
         interval_seconds=minimum_interval_seconds or _USUAL_INTERVAL_SECONDS,
         adopt_first=start_from == "now",
         s3_resource_key=s3_resource_key,
         batch_resource_key=batch_resource_key,
-        targets=Targets(name, targets),
+        targets=launched,
         run_tags=_run_tags(run_tags),
         reporter=_reporter(source_asset, location, max_backlog_age),
     )

@@ -7,7 +7,8 @@ the other the files of the batch are lost. So a selection is resolved before any
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from textwrap import shorten
 from typing import Any, Final, NamedTuple
 
 import dagster as dg
@@ -15,6 +16,8 @@ import dagster as dg
 from dagster_s3inc.errors import ConfigurationError
 
 __all__ = ["Targets"]
+
+_DESCRIBED: Final = 100
 
 _OPTIONS: Final = ("target", "job", "jobs", "job_name", "asset_selection")
 
@@ -55,7 +58,33 @@ class Targets:
             tuple(job.name for job in given["jobs"]) if several else (None,)
         )
         self._sensor_name = sensor_name
-        self._selected = tuple(_selected(option, given[option]))
+        self._targets = tuple(given["jobs"]) if option == "jobs" else (given[option],)
+        self._selected = tuple(_selected(option, self._targets))
+
+    def require_partitions(self, partitions_def: dg.PartitionsDefinition[Any]) -> None:
+        """Refuses a job or an asset that is known here and has no, or other, partitions.
+
+        Raises:
+            ConfigurationError: Names the target and the partitions of both.
+        """
+        for each in self._targets:
+            if isinstance(each, dg.JobDefinition):
+                name, found = f"job {each.name}", {each.partitions_def}
+            elif isinstance(each, dg.AssetsDefinition):
+                name = f"asset {', '.join(sorted(key.to_user_string() for key in each.keys))}"
+                found = {spec.partitions_def for spec in each.specs}
+            else:
+                continue
+            # A run takes assets without partitions along with those of one definition.
+            others = found - {None}
+            if others == {partitions_def}:
+                continue
+            has = " and ".join(_described(other) for other in others if other is not None)
+            raise ConfigurationError(
+                f"Sensor {self._sensor_name!r} has the partitions {_described(partitions_def)}, "
+                f"but its target, {name}, has {has or 'none'}. Give both the same partitions_def, "
+                f"or leave that of the sensor out: group_by alone keeps batches apart"
+            )
 
     def require_assets(self, context: dg.SensorEvaluationContext) -> None:
         """Refuses a selection that no asset of the code location is in.
@@ -80,16 +109,19 @@ class Targets:
             )
 
 
-def _selected(option: str, given: Any) -> list[_Selected]:
+def _selected(option: str, targets: tuple[Any, ...]) -> Iterator[_Selected]:
     """The asset selections among the targets."""
-    if option == "asset_selection":
-        return [_Selected(option, dg.AssetSelection.from_coercible(given), may_be_checks=False)]
-    found = []
-    for each in given if option == "jobs" else [given]:
+    for each in targets:
         # What define_asset_job makes has a selection, and no public type.
         selection = getattr(each, "selection", each)
-        if option == "target" and isinstance(selection, (str, list, tuple)):
+        if option == "asset_selection":
+            selection = dg.AssetSelection.from_coercible(each)
+        elif option == "target" and isinstance(selection, (str, list, tuple)):
             selection = dg.AssetSelection.from_coercible(selection)
         if isinstance(selection, dg.AssetSelection):
-            found.append(_Selected(option, selection, may_be_checks=True))
-    return found
+            yield _Selected(option, selection, may_be_checks=option != "asset_selection")
+
+
+def _described(partitions_def: dg.PartitionsDefinition[Any]) -> str:
+    """The definition in one line, as Dagster describes it; some have thousands of keys."""
+    return f"({shorten(str(partitions_def), _DESCRIBED, placeholder=' …')})"
