@@ -27,6 +27,7 @@ __all__ = [
     "GENERATION_TAG",
     "GROUP_TAG",
     "OVERFLOWS_TAG",
+    "OWN_TAGS",
     "SKIPPED_TAG",
     "SOURCE_TAG",
     "S3Batch",
@@ -37,6 +38,8 @@ __all__ = [
     "s3_batch",
 ]
 
+OWN_TAGS: Final = "dagster_s3inc/"
+"""How the tags of this package begin."""
 SOURCE_TAG: Final = "dagster_s3inc/source"
 GENERATION_TAG: Final = "dagster_s3inc/generation"
 BATCH_ID_TAG: Final = "dagster_s3inc/batch_id"

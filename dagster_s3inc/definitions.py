@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from inspect import signature
 from typing import Any, Final
 
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 
 from dagster_s3inc.batch import s3_batch
+from dagster_s3inc.core.validation import require_name
+from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.reset import build_s3_reset_job
+from dagster_s3inc.s3.client import require_endpoint
 from dagster_s3inc.sensor import build_s3_incremental_sensor
-from dagster_s3inc.source import SourceAsset, build_s3_source_asset, build_s3_source_checks
+from dagster_s3inc.source import (
+    SourceAsset,
+    build_s3_source_asset,
+    build_s3_source_checks,
+    key_of,
+)
 
 __all__ = ["NAMED_AFTER_SENSOR", "S3_FROM_ENVIRONMENT", "build_s3_incremental_definitions"]
 
@@ -21,6 +30,10 @@ NAMED_AFTER_SENSOR: Final = "{name}_files"
 
 # One object for all calls: Definitions.merge refuses two different ones under the same key.
 S3_FROM_ENVIRONMENT: Final = S3Resource()
+
+# A resource may be of any type, so only what cannot be one is refused: values, and a class that
+# was not called.
+_NO_RESOURCE: Final = (str, bytes, int, float, Mapping, Sequence, type)
 
 
 def build_s3_incremental_definitions(
@@ -61,6 +74,19 @@ def build_s3_incremental_definitions(
     Raises:
         ConfigurationError: An argument is wrong, contradictory or missing.
     """
+    require_name("name", name)
+    if isinstance(s3, _NO_RESOURCE):
+        raise ConfigurationError(
+            f"s3 must be an S3Resource, another resource that gives a boto3 S3 client, or None, "
+            f"not {s3!r}"
+        )
+    # Dagster makes the client before it evaluates a sensor, so that a tick could explain nothing.
+    if (
+        isinstance(s3, S3Resource)
+        and s3.endpoint_url
+        and not isinstance(s3.endpoint_url, dg.EnvVar)
+    ):
+        require_endpoint(s3.endpoint_url)
     source = _source(source_asset, name, uri)
     sensor = build_s3_incremental_sensor(
         name=name,
@@ -71,7 +97,9 @@ def build_s3_incremental_definitions(
         batch_resource_key=batch_resource_key,
         **sensor_options,
     )
-    reset_job = build_s3_reset_job(sensor=sensor, name=reset_job_name, **(reset_job_options or {}))
+    reset_job = build_s3_reset_job(
+        sensor=sensor, name=reset_job_name, **_reset_job_options(reset_job_options)
+    )
     resources = {batch_resource_key: s3_batch}
     if s3 is not None:
         resources[s3_resource_key] = s3
@@ -87,9 +115,25 @@ def build_s3_incremental_definitions(
     )
 
 
+def _reset_job_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if options is None:
+        return {}
+    known = [
+        each
+        for each in signature(build_s3_reset_job).parameters
+        if each not in ("sensor", "sensor_name", "name")
+    ]
+    if not isinstance(options, Mapping) or not options.keys() <= set(known):
+        raise ConfigurationError(
+            f"reset_job_options must be a mapping with any of {', '.join(known)}, not {options!r}. "
+            f"The job's name is reset_job_name, and its sensor is the one that is built here"
+        )
+    return options
+
+
 def _source(source_asset: SourceAsset | None, name: str, uri: str) -> dg.AssetSpec | None:
     if source_asset is None or isinstance(source_asset, dg.AssetSpec):
         return source_asset
     if isinstance(source_asset, str):
         source_asset = source_asset.replace("{name}", name)
-    return build_s3_source_asset(key=source_asset, uri=uri)
+    return build_s3_source_asset(key=key_of(source_asset), uri=uri)

@@ -28,6 +28,7 @@ from dagster._core.storage.tags import REPOSITORY_LABEL_TAG, RUN_KEY_TAG, SENSOR
 from dagster_s3inc.errors import ResetError
 
 __all__ = [
+    "DAGSTERS_TAGS",
     "RUN_KEY_TAG",
     "SensorAddress",
     "SensorState",
@@ -48,6 +49,9 @@ __all__ = [
 _TICKS_AT_FIRST: Final = 2
 _TICKS_PAGE: Final = 100
 _TICKS_READ: Final = 2_000
+
+DAGSTERS_TAGS: Final = frozenset({REPOSITORY_LABEL_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG})
+"""The tags that Dagster gives every run which a sensor requests, whatever the sensor says."""
 
 
 class SensorAddress(NamedTuple):

@@ -9,20 +9,28 @@ from typing import Any, Final, Literal, get_args
 
 import dagster as dg
 
-from dagster_s3inc.batch import SOURCE_TAG
+from dagster_s3inc.batch import OWN_TAGS, SOURCE_TAG
 from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.sketch import CELLS
-from dagster_s3inc.core.validation import require_at_least, require_aware, require_positive
+from dagster_s3inc.core.validation import (
+    require_at_least,
+    require_aware,
+    require_name,
+    require_positive,
+    require_tags,
+    require_type,
+)
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.flow import Flow, OnFailure
-from dagster_s3inc.instance import evaluation_of
+from dagster_s3inc.instance import DAGSTERS_TAGS, evaluation_of
 from dagster_s3inc.partitions import GroupBy, Grouping
 from dagster_s3inc.s3.listing import LANES
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanning import TIME_BUDGET, Scanner
 from dagster_s3inc.source import SourceAsset, SourceReporter, key_of
+from dagster_s3inc.targets import Targets
 from dagster_s3inc.tick import Tick
 
 __all__ = ["StartFrom", "build_s3_incremental_sensor", "tick_of"]
@@ -31,8 +39,6 @@ StartFrom = Literal["beginning", "now"] | datetime
 
 # Dagster's own, for sensors that say nothing.
 _USUAL_INTERVAL_SECONDS: Final = 30
-
-_TARGETS: Final = ("target", "job", "jobs", "job_name", "asset_selection")
 
 
 def build_s3_incremental_sensor(
@@ -141,6 +147,7 @@ def build_s3_incremental_sensor(
     Raises:
         ConfigurationError: An argument is wrong, contradictory or missing.
     """
+    require_name("name", name)
     targets = {
         "target": target,
         "job": job,
@@ -155,27 +162,37 @@ def build_s3_incremental_sensor(
     if on_failure not in get_args(OnFailure):
         raise ConfigurationError(f"on_failure must be 'continue' or 'halt', not {on_failure!r}")
     require_at_least("lanes", lanes, 1, unit="requests at a time")
+    policy = BatchPolicy() if batch is None else batch
+    require_type("batch", policy, BatchPolicy)
+    objects = ObjectFilter() if objects is None else objects
+    require_type("objects", objects, ObjectFilter)
+    if time_budget is not None:
+        require_positive("time_budget", time_budget)
     location = S3Location.parse(uri)
+    grouping = _grouping(group_by, partitions_def)
+    launched = Targets(name, targets)
+    if partitions_def is not None:
+        launched.require_partitions(partitions_def)
     tick = Tick(
         name=name,
         location=location,
-        objects=_bounded(objects or ObjectFilter(), start_from),
+        objects=_bounded(objects, start_from),
         limits=ScanLimits(
-            policy=batch or BatchPolicy(),
+            policy=policy,
             max_batches=max_batches_per_tick,
             max_request_bytes=_for_each(targets["jobs"], max_request_bytes),
             lookback=lookback,
             sketch_cells=sketch_cells,
         ),
         flow=Flow(source=location.uri, max_in_flight=max_in_flight, on_failure=on_failure),
-        grouping=_grouping(group_by, partitions_def),
+        grouping=grouping,
         scanner=Scanner(time_budget=time_budget, lanes=lanes),
         interval_seconds=minimum_interval_seconds or _USUAL_INTERVAL_SECONDS,
         adopt_first=start_from == "now",
         s3_resource_key=s3_resource_key,
         batch_resource_key=batch_resource_key,
-        job_names=_job_names(name, targets),
-        run_tags=dict(run_tags or {}),
+        targets=launched,
+        run_tags=_run_tags(run_tags),
         reporter=_reporter(source_asset, location, max_backlog_age),
     )
 
@@ -209,6 +226,8 @@ def tick_of(sensor: dg.SensorDefinition) -> Tick | None:
 def _grouping(
     group_by: GroupBy | None, partitions_def: dg.PartitionsDefinition[Any] | None
 ) -> Grouping | None:
+    if partitions_def is not None:
+        require_type("partitions_def", partitions_def, dg.PartitionsDefinition)
     if group_by is not None:
         return Grouping(group_by, partitions_def)
     if partitions_def is not None:
@@ -231,7 +250,15 @@ def _reporter(
             )
     if source_asset is None:
         return None
-    return SourceReporter(key=key_of(source_asset), max_backlog_age=max_backlog_age)
+    key = key_of(source_asset)
+    if isinstance(source_asset, dg.AssetSpec):
+        stands_for = source_asset.metadata.get(SOURCE_TAG, location.uri)
+        if stands_for != location.uri:
+            raise ConfigurationError(
+                f"source_asset {key.to_user_string()} stands for {stands_for}, but the sensor "
+                f"scans {location.uri}. Give each prefix an asset of its own"
+            )
+    return SourceReporter(key=key, max_backlog_age=max_backlog_age)
 
 
 def _for_each(jobs: Sequence[Any] | None, max_request_bytes: int | None) -> int | None:
@@ -254,15 +281,14 @@ def _bounded(objects: ObjectFilter, start_from: StartFrom) -> ObjectFilter:
     return replace(objects, modified_after=earliest)
 
 
-def _job_names(sensor_name: str, given: Mapping[str, Any]) -> tuple[str | None, ...]:
-    chosen = [option for option in _TARGETS if given[option] is not None]
-    if len(chosen) != 1:
+def _run_tags(run_tags: Mapping[str, str] | None) -> dict[str, str]:
+    if run_tags is None:
+        return {}
+    require_tags("run_tags", run_tags)
+    own = [key for key in run_tags if key in DAGSTERS_TAGS or key.startswith(OWN_TAGS)]
+    if own:
         raise ConfigurationError(
-            f"Sensor {sensor_name!r} needs exactly one of {', '.join(_TARGETS)} to know what to "
-            f"launch, but has {' and '.join(chosen) or 'none'}"
+            f"run_tags has {', '.join(own)}, which every run gets by itself, from this package or "
+            f"from Dagster. Leave it out, or name it otherwise"
         )
-    if not given[chosen[0]]:
-        raise ConfigurationError(f"Sensor {sensor_name!r} has an empty {chosen[0]}")
-    if chosen[0] != "jobs" or len(given["jobs"]) == 1:
-        return (None,)
-    return tuple(job.name for job in given["jobs"])
+    return dict(run_tags)

@@ -26,9 +26,11 @@ from dagster_s3inc.flow import Flow, Gate
 from dagster_s3inc.instance import SensorAddress, instance_of
 from dagster_s3inc.partitions import Grouping, Placement
 from dagster_s3inc.retry import Retry
+from dagster_s3inc.s3.client import explained_endpoint
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanning import Look, Scanner
 from dagster_s3inc.source import SourceEvent, SourceReporter
+from dagster_s3inc.targets import Targets
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -52,7 +54,7 @@ class Tick:
         adopt_first: Whether the very first tick takes what is there as handed over.
         s3_resource_key: The key of the S3 resource.
         batch_resource_key: The key under which the run finds its batch.
-        job_names: The jobs that each batch is launched on; None stands for the only target.
+        targets: What each batch is launched on.
         run_tags: Tags for every run, beside those that tell the batch.
         reporter: Tells the source asset what a tick saw; None if there is no such asset.
     """
@@ -68,7 +70,7 @@ class Tick:
     adopt_first: bool
     s3_resource_key: str
     batch_resource_key: str
-    job_names: tuple[str | None, ...]
+    targets: Targets
     run_tags: Mapping[str, str]
     reporter: SourceReporter | None = None
 
@@ -76,10 +78,12 @@ class Tick:
         """Looks once, and requests a run for each batch. Has no side effects.
 
         Raises:
+            ConfigurationError: There is nothing to launch, or the S3 resource is none.
             CheckpointFormatError: The cursor cannot be read.
             S3RequestError: The listing could not be had.
         """
         began = time.monotonic()
+        self.targets.require_assets(context)
         instance = instance_of(context)
         address = SensorAddress.of_evaluation(context, self.name)
         start = start_of_tick(context, self.name)
@@ -147,7 +151,7 @@ class Tick:
         return Retry(
             source=self.location.uri,
             address=address,
-            job_names=self.job_names,
+            job_names=self.targets.job_names,
             batch_resource_key=self.batch_resource_key,
         )
 
@@ -216,9 +220,9 @@ class Tick:
                 continue
             batches.append(batch)
             job_names: Sequence[str | None] = [each.job_name]
-            if each.job_name not in self.job_names:
+            if each.job_name not in self.targets.job_names:
                 # The sensor has other jobs by now, and none has processed this batch.
-                job_names = [] if batch.id in undone.begun else self.job_names
+                job_names = [] if batch.id in undone.begun else self.targets.job_names
             for job_name in job_names:
                 request = self._request(batch, checkpoint, job_name)
                 requests[request.run_key] = request
@@ -256,7 +260,7 @@ class Tick:
 
     def _requests(self, result: ScanResult) -> Iterator[dg.RunRequest]:
         for batch in result.batches:
-            for job_name in self.job_names:
+            for job_name in self.targets.job_names:
                 yield self._request(batch, result.checkpoint, job_name)
 
     def _request(self, batch: Batch, checkpoint: Checkpoint, job_name: str | None) -> dg.RunRequest:
@@ -274,9 +278,14 @@ def client_of(resource: Any) -> S3Client:
     """The boto3 client of a resource, which may be one itself.
 
     Raises:
-        ConfigurationError: It is neither a client nor something that has one.
+        ConfigurationError: It is neither a client nor something that has one, or its endpoint is
+            no URL.
+        S3RequestError: Its settings make no client.
     """
-    client = resource.get_client() if hasattr(resource, "get_client") else resource
+    client = resource
+    if hasattr(resource, "get_client"):
+        with explained_endpoint("make an S3 client from the S3 resource"):
+            client = resource.get_client()
     if not hasattr(client, "list_objects_v2"):
         raise ConfigurationError(
             f"The S3 resource is a {type(resource).__name__}, which is neither an S3Resource nor "

@@ -68,3 +68,31 @@ def test_wrong_options_are_refused() -> None:
         build_s3_incremental_definitions(name="x", uri="bucket", target=orders)
     with pytest.raises(TypeError, match="no_such_option"):
         build(no_such_option=1)
+    with pytest.raises(ConfigurationError, match=r"name must be a name of letters.* not ''"):
+        build("")
+
+
+def test_wrong_endpoint_is_refused() -> None:
+    """An S3Resource whose endpoint is no URL is refused; one from the environment is not read."""
+    with pytest.raises(ConfigurationError, match=r"Write http://HOST:PORT.*127\.0\.0\.1:5917"):
+        build(s3=S3Resource(endpoint_url="127.0.0.1:5917"))
+    build(s3=S3Resource(endpoint_url=dg.EnvVar("NO_SUCH_VARIABLE")))
+    build(s3=S3Resource(endpoint_url="http://[::1]:9000"))
+
+
+@pytest.mark.parametrize("s3", [5, "s3", {"region": "x"}, S3Resource])
+def test_wrong_resource_is_refused(s3: Any) -> None:
+    """What can be no S3 resource is refused by name; a client is one."""
+    with pytest.raises(ConfigurationError, match="s3 must be an S3Resource"):
+        build(s3=s3)
+    client = S3Resource(region_name="eu-west-1").get_client()
+    assert (build(s3=client).resources or {})["s3"] is client
+
+
+@pytest.mark.parametrize("options", ["tags", 5, {"naem": "x"}, {"name": "x"}, {"sensor": None}])
+def test_wrong_options_of_the_reset_job_are_refused(options: Any) -> None:
+    """What build_s3_reset_job does not take, or is told in another way, is refused by name."""
+    with pytest.raises(ConfigurationError, match="any of description, tags, metadata, owners, not"):
+        build(reset_job_options=options)
+    [job] = build(reset_job_options={"description": "words"}).jobs or ()
+    assert getattr(job, "description", None) == "words"

@@ -174,6 +174,21 @@ def test_exactly_one_way_to_name_the_sensor() -> None:
         build_s3_reset_job(sensor=make_sensor(), sensor_name="landing")
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"sensor": "landing"}, "not 'landing'. Give a name as sensor_name='landing'"),
+        ({"sensor": 5}, "sensor must be what build_s3_incremental_sensor made, not 5"),
+        ({"sensor_name": ""}, "sensor_name must be a name of letters"),
+        ({"sensor_name": 5}, "sensor_name must be a name of letters"),
+    ],
+)
+def test_what_is_no_sensor_is_refused(options: dict[str, Any], says: str) -> None:
+    """What is neither a sensor nor the name of one is refused, with where a name belongs."""
+    with pytest.raises(ConfigurationError, match=says):
+        build_s3_reset_job(**options)
+
+
 def test_other_sensors_are_refused() -> None:
     """A sensor without a checkpoint of ours cannot be reset."""
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster_aws.s3 import S3Resource
 
 from dagster_s3inc import BatchPolicy, ObjectFilter, build_s3_incremental_sensor
 from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.cursor import Start
 from dagster_s3inc.decision import Decision
-from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.errors import ConfigurationError, RegionError
 from tests.servers import S3Server, backdate
 
 
@@ -237,6 +238,27 @@ def test_plain_client_is_an_s3_resource(moto: S3Server, bucket: str, put: Any) -
         sensor(dg.build_sensor_context(resources={"s3": "not a client"}))
 
 
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"endpoint_url": "127.0.0.1:5917"}, ConfigurationError, "Write http://HOST:PORT.*:5917"),
+        ({"region_name": "not a region"}, RegionError, "The region name is not valid"),
+    ],
+)
+def test_wrong_settings_of_the_resource(
+    options: dict[str, Any], kind: type[Exception], says: str
+) -> None:
+    """A resource that fails to make its client fails the tick, with what to mend."""
+
+    class Lake:
+        def get_client(self) -> Any:
+            return S3Resource(**options).get_client()
+
+    sensor = build_s3_incremental_sensor(name="x", uri="s3://bucket/in/", job=ingest)
+    with pytest.raises(kind, match=says):
+        sensor(dg.build_sensor_context(resources={"s3": Lake()}))
+
+
 def test_what_sensor_definition_takes() -> None:
     """The options of dagster.SensorDefinition reach it."""
     sensor = build_s3_incremental_sensor(
@@ -302,6 +324,69 @@ def test_unknown_target_is_refused() -> None:
         dg.Definitions.validate_loadable(definitions)
 
 
+@dg.asset_check(asset=orders)
+def complete() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=True)
+
+
+def tick_in(server: S3Server, bucket: str, **options: Any) -> Any:
+    """What Dagster makes of one evaluation in a code location with two assets."""
+    sensor = build_s3_incremental_sensor(name="landing", uri=f"s3://{bucket}/in/", **options)
+    definitions = dg.Definitions(
+        assets=[orders, dg.AssetSpec("invoices")],
+        asset_checks=[complete],
+        sensors=[sensor],
+        resources={"s3": server.resource()},
+    )
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(
+            instance=instance, definitions=definitions, resources={"s3": server.resource()}
+        )
+        return definitions.resolve_sensor_def("landing").evaluate_tick(context)
+
+
+@pytest.mark.parametrize("selection", ["key:orders", "key:orders or key:ordrs", "*", [orders]])
+@pytest.mark.parametrize("option", ["asset_selection", "target"])
+def test_selection_of_an_asset(
+    moto: S3Server, bucket: str, put: Any, option: str, selection: Any
+) -> None:
+    """A selection that any asset is in is launched."""
+    put("in/a")
+    [request] = tick_in(moto, bucket, **{option: selection}).run_requests
+    assert request.asset_selection == ([orders.key] if option == "asset_selection" else None)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"asset_selection": "key:ordrs"},
+        {"asset_selection": ["ordrs"]},
+        {"asset_selection": "key:invoices"},
+        {"asset_selection": dg.AssetSelection.groups("ordrs")},
+        {"asset_selection": dg.AssetSelection.all_asset_checks()},
+        {"target": "key:ordrs"},
+        {"target": dg.AssetSelection.groups("ordrs")},
+        {"target": dg.define_asset_job("some", selection="key:ordrs")},
+        {"job": dg.define_asset_job("some", selection="key:ordrs")},
+        {"jobs": [ingest, dg.define_asset_job("some", selection="key:ordrs")]},
+    ],
+)
+def test_selection_of_nothing(
+    moto: S3Server, bucket: str, put: Any, target: dict[str, Any]
+) -> None:
+    """A selection that no asset is in fails the tick by name, and launches nothing."""
+    put("in/a")
+    [option] = target
+    with pytest.raises(ConfigurationError, match=f"The {option} of sensor 'landing' selects no"):
+        tick_in(moto, bucket, **target)
+
+
+def test_checks_may_be_a_target(moto: S3Server, bucket: str, put: Any) -> None:
+    """A job that only runs checks is launched."""
+    put("in/a")
+    assert tick_in(moto, bucket, target=dg.AssetSelection.all_asset_checks()).run_requests
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -312,6 +397,24 @@ def test_unknown_target_is_refused() -> None:
         ({"max_batches_per_tick": 0}, r"max_batches_per_tick must be at least 1"),
         ({"lookback": timedelta(seconds=-1)}, "lookback must be a timedelta of zero or more"),
         ({"lookback": 3600}, "lookback must be a timedelta"),
+        ({"name": ""}, "name must be a name of letters.* not ''"),
+        ({"name": "my-files"}, "name must be a name of letters.* not 'my-files'"),
+        ({"name": 5}, "name must be a name of letters.* not 5"),
+        ({"batch": 0}, "batch must be a BatchPolicy, not 0"),
+        ({"objects": "*.csv"}, r"objects must be an ObjectFilter, not '\*\.csv'"),
+        ({"time_budget": 20}, "time_budget must be a timedelta of more than zero, not 20"),
+        ({"time_budget": timedelta(0)}, "time_budget must be a timedelta of more than zero"),
+        (
+            {"partitions_def": "daily", "group_by": "(?P<day>.*)"},
+            "partitions_def must be a PartitionsDefinition, not 'daily'",
+        ),
+        ({"source_asset": 5}, "source_asset must be what build_s3_source_asset makes.* not 5"),
+        ({"source_asset": []}, "source_asset must be what build_s3_source_asset makes"),
+        ({"run_tags": "team"}, "run_tags must be a mapping of str to str, not 'team'"),
+        ({"run_tags": {"retries": 3}}, "run_tags must be .* but has 'retries': 3"),
+        ({"run_tags": {"dagster_s3inc/files": "1"}}, "run_tags has dagster_s3inc/files, which"),
+        ({"run_tags": {"dagster/run_key": "1"}}, "run_tags has dagster/run_key, which"),
+        ({"run_tags": {"dagster/sensor_name": "1"}}, "run_tags has dagster/sensor_name, which"),
         ({"start_from": "yesterday"}, "start_from must be 'beginning', 'now' or a datetime"),
         ({"start_from": datetime(2026, 1, 1)}, "start_from has no time zone"),  # noqa: DTZ001
     ],

@@ -17,7 +17,7 @@ from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.report import describe_scan
 from dagster_s3inc.core.sketch import CELLS
-from dagster_s3inc.core.validation import require_at_least
+from dagster_s3inc.core.validation import require_at_least, require_type
 from dagster_s3inc.errors import (
     CheckpointConflictError,
     CheckpointFormatError,
@@ -93,7 +93,8 @@ class S3IncrementalProcessor:
         require_at_least("lanes", lanes, 1, unit="requests at a time")
         # Nobody waits for a processor as the daemon waits for a tick: it always looks at all.
         self._scanner = Scanner(time_budget=None, lanes=lanes)
-        self._objects = objects or ObjectFilter()
+        self._objects = ObjectFilter() if objects is None else objects
+        require_type("objects", self._objects, ObjectFilter)
         self._own_key: str | None = None
         self._pending: _Pending | None = None
         target = checkpoint_target(checkpoint_path)
@@ -102,6 +103,9 @@ class S3IncrementalProcessor:
                 f"conditional_writes=False is for a checkpoint in S3, but checkpoint_path is the "
                 f"local file {target}, on which conflicts are always found. Leave it out"
             )
+        if client is not None and not hasattr(client, "list_objects_v2"):
+            hint = " Pass its get_client()" if hasattr(client, "get_client") else ""
+            raise ConfigurationError(f"client must be a boto3 S3 client, not {client!r}.{hint}")
         self._client = client if client is not None else make_client()
         self._store: CheckpointStore
         if isinstance(target, Path):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
+from typing import Final
 
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.s3.location import S3Location
 
 __all__ = ["checkpoint_target"]
+
+# A scheme has two letters at least, so that the drive of a Windows path is none.
+_URI: Final = re.compile(r"[a-z][a-z0-9+.-]+:/|s3:", re.IGNORECASE)
 
 
 def checkpoint_target(checkpoint_path: str | Path) -> S3Location | Path:
@@ -16,6 +22,10 @@ def checkpoint_target(checkpoint_path: str | Path) -> S3Location | Path:
     Raises:
         ConfigurationError: It names neither an object nor a file.
     """
+    if not isinstance(checkpoint_path, (str, os.PathLike)):
+        raise ConfigurationError(
+            f"checkpoint_path must be s3://BUCKET/KEY or a file's path, not {checkpoint_path!r}"
+        )
     text = str(checkpoint_path)
     if text.startswith("s3://"):
         location = S3Location.parse(text)
@@ -25,6 +35,11 @@ def checkpoint_target(checkpoint_path: str | Path) -> S3Location | Path:
                 f"s3://{location.bucket}/checkpoints/orders.json"
             )
         return location
+    if _URI.match(text):
+        raise ConfigurationError(
+            f"checkpoint_path {text!r} is neither s3://BUCKET/KEY nor a file's path. Write an "
+            f"object as s3://BUCKET/KEY, as text and not as a Path, and a file without a scheme"
+        )
     path = Path(checkpoint_path)
     if not text or path.is_dir():
         raise ConfigurationError(

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_s3inc.core.validation import require_name
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.reset.carrying_out import carry_out
 from dagster_s3inc.reset.config import ResetConfig
@@ -50,6 +51,13 @@ def build_s3_reset_job(
     """
     if (sensor is None) == (sensor_name is None):
         raise ConfigurationError("Give exactly one of sensor and sensor_name")
+    if sensor_name is not None:
+        require_name("sensor_name", sensor_name)
+    if sensor is not None and not isinstance(sensor, dg.SensorDefinition):
+        hint = f". Give a name as sensor_name={sensor!r}" if isinstance(sensor, str) else ""
+        raise ConfigurationError(
+            f"sensor must be what build_s3_incremental_sensor made, not {sensor!r}{hint}"
+        )
     own = None if sensor is None else tick_of(sensor)
     if sensor is not None and own is None:
         raise ConfigurationError(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.s3.failures import translated_failures
@@ -16,7 +19,10 @@ from dagster_s3inc.s3.lanes import LANES
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["make_client"]
+__all__ = ["explained_endpoint", "make_client", "require_endpoint"]
+
+# How botocore and urllib begin; neither has an error of its own for this.
+_NO_URL: Final = ("Invalid endpoint", "Invalid IPv6 URL")
 
 
 def make_client(*, endpoint_url: str | None = None) -> S3Client:
@@ -36,14 +42,40 @@ def make_client(*, endpoint_url: str | None = None) -> S3Client:
     """
     # An unknown mode is refused by botocore, which names those that exist.
     retries: Any = {"mode": os.environ.get("AWS_RETRY_MODE") or "adaptive"}
-    with translated_failures("make an S3 client from the environment"):
+    with explained_endpoint("make an S3 client from the environment"):
         config = Config(retries=retries, max_pool_connections=LANES)
+        return boto3.client("s3", endpoint_url=endpoint_url, config=config)
+
+
+@contextmanager
+def explained_endpoint(action: str) -> Iterator[None]:
+    """Explains the errors of a client that is being made while the block runs.
+
+    Args:
+        action: What is being done, as for `translated_failures`.
+
+    Raises:
+        ConfigurationError: The endpoint is no URL.
+        S3RequestError: Other settings make no client.
+    """
+    with translated_failures(action):
         try:
-            return boto3.client("s3", endpoint_url=endpoint_url, config=config)
+            yield
         except ValueError as error:
-            if isinstance(error, BotoCoreError):
+            if isinstance(error, BotoCoreError) or not str(error).startswith(_NO_URL):
                 raise
             raise ConfigurationError(
                 f"The endpoint URL is not valid. Write http://HOST:PORT or https://HOST. "
                 f"(botocore: {error})"
             ) from error
+
+
+def require_endpoint(endpoint_url: str) -> None:
+    """Refuses an endpoint of which botocore would make no client.
+
+    Raises:
+        ConfigurationError: It is no URL.
+    """
+    with explained_endpoint(f"use the endpoint {endpoint_url}"):
+        if not is_valid_endpoint_url(endpoint_url) and not is_valid_ipv6_endpoint_url(endpoint_url):
+            raise ValueError(f"Invalid endpoint: {endpoint_url}")

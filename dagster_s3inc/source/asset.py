@@ -8,6 +8,7 @@ from typing import Any, Final
 import dagster as dg
 
 from dagster_s3inc.batch import SOURCE_TAG
+from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.s3.location import S3Location
 
 __all__ = ["SourceAsset", "build_s3_source_asset", "key_of"]
@@ -75,7 +76,25 @@ def build_s3_source_asset(
 
 
 def key_of(source_asset: SourceAsset) -> dg.AssetKey:
-    """The key of an asset that stands for a prefix."""
+    """The key of an asset that stands for a prefix.
+
+    Raises:
+        ConfigurationError: It is no such asset and no key.
+    """
     if isinstance(source_asset, dg.AssetSpec):
         return source_asset.key
+    parts = [source_asset] if isinstance(source_asset, str) else source_asset
+    if not isinstance(parts, dg.AssetKey) and not _is_key(parts):
+        raise ConfigurationError(
+            f"source_asset must be what build_s3_source_asset makes, or the key of such an asset, "
+            f"not {source_asset!r}"
+        )
     return dg.AssetKey.from_coercible(source_asset)
+
+
+def _is_key(parts: object) -> bool:
+    return (
+        isinstance(parts, (list, tuple))
+        and bool(parts)
+        and all(isinstance(each, str) and each for each in parts)
+    )

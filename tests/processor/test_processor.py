@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dagster_aws.s3 import S3Resource
 
 from dagster_s3inc import ObjectFilter, S3IncrementalProcessor
 from dagster_s3inc.core.codec import decode_checkpoint
@@ -19,6 +20,7 @@ from dagster_s3inc.errors import (
     ConfigurationError,
     S3IncError,
 )
+from dagster_s3inc.processor.target import checkpoint_target
 from tests.faults import error, faulty_proxy
 from tests.servers import S3Server, backdate
 
@@ -270,12 +272,40 @@ def test_missing_checkpoint_bucket_is_an_error(client: Any, bucket: str) -> None
         ("s3://bucket/in", "s3://bucket/state/", "names no object"),
         ("s3://bucket/in", "", "names no file"),
         ("s3://bucket/in", ".", "names no file"),
+        ("s3://bucket/in", "s3:/lake/ck.json", "'s3:/lake/ck.json' is neither s3://BUCKET/KEY"),
+        ("s3://bucket/in", "s3:lake/ck.json", "is neither s3://BUCKET/KEY nor a file's path"),
+        ("s3://bucket/in", "S3://lake/ck.json", "is neither s3://BUCKET/KEY nor a file's path"),
+        ("s3://bucket/in", Path("s3://lake/ck"), "as text and not as a Path"),
+        ("s3://bucket/in", "file:///ck.json", "a file without a scheme"),
+        ("s3://bucket/in", "https://lake/ck.json", "is neither s3://BUCKET/KEY nor a file's path"),
+        ("s3://bucket/in", None, "checkpoint_path must be .* a file's path, not None"),
+        ("s3://bucket/in", 5, "checkpoint_path must be .* a file's path, not 5"),
     ],
 )
-def test_bad_paths_are_refused(path: str, checkpoint: str, says: str) -> None:
+def test_bad_paths_are_refused(path: str, checkpoint: Any, says: str) -> None:
     """A path or checkpoint path that can be none is refused at construction."""
     with pytest.raises(ConfigurationError, match=says):
         S3IncrementalProcessor(path, checkpoint)
+
+
+@pytest.mark.parametrize("path", [r"C:\lake\ck.json", "C:/lake/ck.json", "s3/ck.json", "a:b.json"])
+def test_local_paths_are_taken(path: str) -> None:
+    """A drive letter is no scheme, and a colon makes no URI."""
+    assert checkpoint_target(path) == Path(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"client": 5}, "client must be a boto3 S3 client, not 5"),
+        ({"client": S3Resource()}, r"client must be .* Pass its get_client\(\)"),
+        ({"objects": "*.csv"}, r"objects must be an ObjectFilter, not '\*\.csv'"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, Any], says: str, tmp_path: Path) -> None:
+    """An option of the wrong type is refused at construction, by name."""
+    with pytest.raises(ConfigurationError, match=says):
+        S3IncrementalProcessor("s3://bucket/in", tmp_path / "ck.json", **options)
 
 
 def test_server_without_conditional_writes(

@@ -96,7 +96,7 @@ def test_client_from_the_environment(moto: S3Server, monkeypatch: pytest.MonkeyP
     assert make_client().meta.config.retries["mode"] == "standard"
 
 
-@pytest.mark.parametrize("wrong", ["localhost:9000", "ftp//x", "http://a b"])
+@pytest.mark.parametrize("wrong", ["localhost:9000", "ftp//x", "http://a b", "http://[::1"])
 def test_invalid_endpoint(wrong: str) -> None:
     """An endpoint that is no URL is refused when the client is made, with an example of one."""
     with pytest.raises(errors.ConfigurationError, match="Write http://HOST:PORT"):

@@ -6,7 +6,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_s3inc import S3Batch, build_s3_incremental_definitions, build_s3_source_asset
+from dagster_s3inc import (
+    S3Batch,
+    build_s3_incremental_definitions,
+    build_s3_incremental_sensor,
+    build_s3_source_asset,
+)
 from dagster_s3inc.errors import ConfigurationError
 
 FILES = dg.AssetKey("landing_files")
@@ -77,6 +82,17 @@ def test_source_may_be_given_or_left_out() -> None:
     without = graph(source_asset=None)
     assert without.asset_check_keys == set()
     assert "dagster/uri" not in without.get(FILES).metadata
+
+
+def test_source_of_another_prefix_is_refused() -> None:
+    """An asset that stands for another prefix is refused, with both; how it is written is one."""
+    with pytest.raises(ConfigurationError, match="landing_files stands for s3://other/x, but the"):
+        graph(source_asset=build_s3_source_asset(key=FILES, uri="s3://other/x"))
+    options: Any = {"name": "landing", "uri": "s3://bucket/", "target": orders}
+    build_s3_incremental_sensor(
+        source_asset=build_s3_source_asset(key=FILES, uri="s3://bucket"), **options
+    )
+    build_s3_incremental_sensor(source_asset=dg.AssetSpec(FILES), **options)
 
 
 def test_wrong_options_are_refused() -> None:
