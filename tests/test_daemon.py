@@ -200,6 +200,7 @@ def test_runs_that_could_not_be_submitted(
     assert world.tick().status == TickStatus.SKIPPED
 
 
+@pytest.mark.slow
 def test_thousand_objects_in_ten_runs(moto: S3Server, bucket: str, tmp_path: Path) -> None:
     """1,000 objects in batches of 100: ten runs, each file in exactly one."""
     client = moto.client()

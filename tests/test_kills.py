@@ -73,7 +73,8 @@ def bucket(moto: S3Server, new_bucket: Callable[[S3Server], str]) -> str:
     return new_bucket(moto)
 
 
-@pytest.mark.parametrize("extent", [SHORT, pytest.param(LONG, marks=slow)], ids=["short", "long"])
+@slow
+@pytest.mark.parametrize("extent", [SHORT, LONG], ids=["short", "long"])
 def test_killed_at_random_moments(
     moto: S3Server, bucket: str, storage: Mapping[str, Any], tmp_path: Path, extent: Any
 ) -> None:

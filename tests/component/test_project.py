@@ -108,6 +108,7 @@ def dg_command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
+@pytest.mark.slow
 def test_dg_finds_scaffolds_and_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`dg` lists the component, writes a file that loads as it is, and finds what is misspelt."""
     monkeypatch.setenv("LAKE", "lake")

@@ -161,12 +161,12 @@ def test_many_batches_are_shown_in_part(ticks: Ticks, put: Any) -> None:
 
 
 def test_files_without_a_partition_are_told_once(ticks: Ticks, put: Any) -> None:
-    """Files that match no partition are observed when their number changes, not tick by tick."""
+    """Files that are in no group are observed when their number changes, not tick by tick."""
     options: dict[str, Any] = {"group_by": r"dt=(?P<day>[^/]+)/"}
     put("in/x")
     [event, *_] = ticks.tick(**options)
     assert values(event)["files_unplaced"] == 1
-    assert "match" in (event.description or "")
+    assert "in no group" in (event.description or "")
     assert ticks.tick(**options) == []
     put("in/y")
     [event] = ticks.tick(**options)
