@@ -13,7 +13,7 @@ from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.core.redo import Conditions, Redo
 from dagster_s3inc.decision import Decision, Stored, lost_decision
 from dagster_s3inc.errors import ResetError
-from dagster_s3inc.instance import SensorAddress, instance_of
+from dagster_s3inc.instance import SensorAddress
 from dagster_s3inc.markers import EVERYTHING, FAILED, MATCHING, ResetMarker, resets
 
 __all__ = ["Start", "make_run_key", "next_generation", "start_from", "start_of_tick"]
@@ -49,18 +49,23 @@ def make_run_key(generation: int, batch_id: str, job_name: str | None = None) ->
     return key if job_name is None else f"{key}:{job_name}"
 
 
-def start_of_tick(context: dg.SensorEvaluationContext, sensor_name: str) -> Start:
+def start_of_tick(
+    context: dg.SensorEvaluationContext, instance: dg.DagsterInstance | None, address: SensorAddress
+) -> Start:
     """Reads the cursor of an evaluation, and honours resets. Has no side effects.
+
+    Args:
+        context: The evaluation's.
+        instance: Knows the ticks and the resets; None in a unit test that has none.
+        address: The sensor that is evaluated.
 
     Raises:
         CheckpointFormatError: The cursor cannot be read.
         ResetError: A reset is of a kind that this release does not know.
     """
-    instance = instance_of(context)
     cursor, last_run_key = context.cursor, context.last_run_key
     if instance is None:
         return start_from(cursor, last_run_key, ())
-    address = SensorAddress.of_evaluation(context, sensor_name)
     stored = Stored(cursor, last_run_key, context.last_tick_completion_time)
     lost = lost_decision(instance, address, stored)
     return start_from(cursor, last_run_key, resets(instance, address), lost)

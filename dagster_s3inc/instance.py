@@ -7,6 +7,7 @@ Everything private of Dagster that this package relies on is named in this modul
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import dagster as dg
@@ -123,15 +124,17 @@ def earlier_ticks(instance: dg.DagsterInstance, address: SensorAddress) -> Itera
     """
     if address.scope is None:
         return
-    before, count, limit = None, 0, _TICKS_AT_FIRST
-    while count < _TICKS_READ:
-        ticks = instance.get_ticks("", address.scope, before=before, limit=limit)
-        for tick in ticks:
-            if count == 0 and tick.status != TickStatus.STARTED:
-                return
-            if count > 0 and tick.status != TickStatus.STARTED:
-                yield tick
-            count += 1
+    ticks = islice(_ticks(instance, address.scope), _TICKS_READ)
+    newest = next(ticks, None)
+    if newest is not None and newest.status == TickStatus.STARTED:
+        yield from (tick for tick in ticks if tick.status != TickStatus.STARTED)
+
+
+def _ticks(instance: dg.DagsterInstance, scope: str) -> Iterator[InstigatorTick]:
+    before, limit = None, _TICKS_AT_FIRST
+    while True:
+        ticks = instance.get_ticks("", scope, before=before, limit=limit)
+        yield from ticks
         if len(ticks) < limit:
             return
         before, limit = ticks[-1].timestamp, _TICKS_PAGE

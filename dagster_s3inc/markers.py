@@ -49,11 +49,13 @@ def resets(instance: dg.DagsterInstance, address: SensorAddress) -> list[ResetMa
     """The resets of a sensor, oldest first; of very many the newest."""
     found = _tags_of_runs(instance, {_SENSOR_TAG: address.name})
     if address.scope is not None:
-        # Those that knew of no code location count for each of that name. Others' do not, and
-        # however many there are, they do not hide ours.
-        ours = {_SENSOR_TAG: address.name, _SCOPE_TAG: address.scope}
-        found = [each for each in found if _SCOPE_TAG not in each] + _tags_of_runs(instance, ours)
-    return sorted(
+        if len(found) == _MARKERS_READ:
+            # However many there are elsewhere, they do not hide ours.
+            ours = {_SENSOR_TAG: address.name, _SCOPE_TAG: address.scope}
+            found += _tags_of_runs(instance, ours)
+        # Those that knew of no code location count for each of that name.
+        found = [tags for tags in found if tags.get(_SCOPE_TAG, address.scope) == address.scope]
+    markers = {
         ResetMarker(
             tags[_AT_TAG],
             int(tags[_GENERATION_TAG]),
@@ -61,7 +63,8 @@ def resets(instance: dg.DagsterInstance, address: SensorAddress) -> list[ResetMa
             tags.get(_CONDITIONS_TAG, ""),
         )
         for tags in found
-    )
+    }
+    return sorted(markers)
 
 
 def _tags_of_runs(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> list[Mapping[str, str]]:

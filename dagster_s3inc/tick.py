@@ -86,7 +86,7 @@ class Tick:
         self.targets.require_assets(context)
         instance = instance_of(context)
         address = SensorAddress.of_evaluation(context, self.name)
-        start = start_of_tick(context, self.name)
+        start = start_of_tick(context, instance, address)
         if start.undone is not None:
             return self._carry_out(context, instance, start.undone, start.checkpoint)
         if start.retry is not None and instance is not None:
