@@ -31,7 +31,7 @@ from dagster_s3inc.core.look import Done
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.selection import Selection
 
-__all__ = ["Step", "advance", "choose", "choose_all", "most_that_fit"]
+__all__ = ["Step", "advance", "choose", "choose_all", "left_of", "most_that_fit"]
 
 _Made = TypeVar("_Made")
 
@@ -180,7 +180,7 @@ def _follow(
     limits: ScanLimits,
 ) -> Step:
     """The step in which these batches, some of what is new, are handed over."""
-    waiting = _left(new, batches)
+    waiting = left_of(new, batches)
     late: list[int] = []
     above = list(done)
     for batch in batches:
@@ -217,7 +217,7 @@ def _follow(
     return Step(batches, following, kept, waiting, len(kept) <= room)
 
 
-def _left(new: Sequence[S3Object], batches: Sequence[Batch]) -> tuple[S3Object, ...]:
+def left_of(new: Sequence[S3Object], batches: Sequence[Batch]) -> tuple[S3Object, ...]:
     """What of these objects is in none of these batches, which are made of them."""
     if sum(map(len, batches)) == len(new):
         return ()

@@ -12,8 +12,7 @@ from functools import cached_property
 from xxhash import xxh3_128_hexdigest
 
 from dagster_s3inc.core.objects import S3Object
-from dagster_s3inc.core.validation import require_at_least
-from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.core.validation import require_at_least, require_positive
 
 __all__ = ["Batch", "BatchPolicy"]
 
@@ -87,12 +86,8 @@ class BatchPolicy:
         require_at_least("max_files", self.max_files, 1, unit="files in a batch")
         if self.max_bytes is not None:
             require_at_least("max_bytes", self.max_bytes, 1, unit="bytes in a batch")
-        if self.linger is not None and (
-            not isinstance(self.linger, timedelta) or self.linger <= timedelta(0)
-        ):
-            raise ConfigurationError(
-                f"linger must be a timedelta of more than zero, or None, not {self.linger!r}"
-            )
+        if self.linger is not None:
+            require_positive("linger", self.linger)
 
     def split(
         self,

@@ -29,7 +29,7 @@ from itertools import chain
 
 import numpy as np
 
-from dagster_s3inc.core.advance import choose_all, most_that_fit
+from dagster_s3inc.core.advance import choose_all, left_of, most_that_fit
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.checkpoint import Checkpoint, Pass
 from dagster_s3inc.core.limits import ScanLimits
@@ -74,13 +74,12 @@ def scan_part(
     settled = None
     if turn.is_last:
         following, settled = _end(following)
-    handed = {each.key for batch in turn.batches for each in batch.objects}
     found = [] if began.adopts else sorted(chain(seen.late, seen.new))
     statistics = summarize(
         seen,
         batches=turn.batches,
         late=checkpoint.wanted,
-        waiting=[each for each in found if each.key not in handed],
+        waiting=left_of(found, turn.batches),
         lookback=max(timedelta(0), min(limits.lookback, now - began.horizon)),
     )
     statistics = replace(statistics, selection_changed=changed, unfinished=following.unfinished)
