@@ -228,26 +228,30 @@ def test_backlog_goes_out_tick_by_tick(
         assert world.batches()[2:] == [(1, keys("e", "f")), (1, keys("g"))]
 
 
-def test_reset_during_a_slow_tick(world: World, put: Any) -> None:
+def test_reset_during_a_slow_tick(moto: S3Server, bucket: str, put: Any, tmp_path: Path) -> None:
     """A reset while a tick runs is not overwritten by it: the next tick reprocesses all."""
-    put("a", "b")
-    world.tick()
-    put("c")
-    world.hold.touch()
-    ticking = threading.Thread(target=world.tick)
-    ticking.start()
-    try:
-        _wait_for(world.hold.with_suffix(".held").exists)
-        run = world.launch("reset_landing")
-        assert run.status == DagsterRunStatus.SUCCESS
-    finally:
-        world.hold.unlink()
-        ticking.join(60)
-    assert decode_checkpoint(world.cursor or "").generation == 1
-    assert world.handed_over() == dict.fromkeys(keys("a", "b", "c"), 1)
-    world.tick()
-    assert world.handed_over(generation=2) == dict.fromkeys(keys("a", "b", "c"), 1)
-    assert world.tick().status == TickStatus.SKIPPED
+    # Runs are requested and not executed: Dagster captures what they write, which may take it a
+    # minute outside the main thread.
+    uri = f"s3://{bucket}/in/"
+    with open_world(moto, uri, tmp_path, settings=LAUNCH_RESETS_ALONE) as world:
+        put("a", "b")
+        world.tick()
+        put("c")
+        world.hold.touch()
+        ticking = threading.Thread(target=world.tick)
+        ticking.start()
+        try:
+            _wait_for(world.hold.with_suffix(".held").exists)
+            run = world.launch("reset_landing")
+            assert run.status == DagsterRunStatus.SUCCESS
+        finally:
+            world.hold.unlink()
+            ticking.join(60)
+        assert decode_checkpoint(world.cursor or "").generation == 1
+        assert world.handed_over() == dict.fromkeys(keys("a", "b", "c"), 1)
+        world.tick()
+        assert world.handed_over(generation=2) == dict.fromkeys(keys("a", "b", "c"), 1)
+        assert world.tick().status == TickStatus.SKIPPED
 
 
 @pytest.mark.parametrize("cleared", ["", None])
