@@ -17,6 +17,7 @@ from typing import Any, Final
 import dagster as dg
 from jinja2 import Undefined
 
+from dagster_s3inc.core.objects import parse_time
 from dagster_s3inc.errors import ConfigurationError
 
 __all__ = [
@@ -148,16 +149,12 @@ def _moment(value: Any) -> Any:
     if isinstance(value, datetime):
         return value
     try:
-        # Python 3.10 does not know Z.
-        moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    except ValueError:
-        moment = None
-    if moment is None or moment.utcoffset() is None:
+        return parse_time(str(value))
+    except (ValueError, OverflowError):
         raise ConfigurationError(
             f"{value!r} is no moment. Write it in ISO 8601 with a time zone, as in "
             f"2026-01-31T00:00:00Z"
-        )
-    return moment
+        ) from None
 
 
 def _start(value: Any) -> Any:

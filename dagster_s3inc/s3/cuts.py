@@ -14,10 +14,11 @@ part, from where coarser groups are tried.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-__all__ = ["Cut", "cut_beyond"]
+__all__ = ["Cut", "common_length", "cut_beyond"]
 
 # A page that goes through so many values of a character fills a good part of the group that has
 # the rest in common, of which there are ten in decimal digits.
@@ -53,7 +54,7 @@ def cut_beyond(
     Returns:
         A key greater than `last` and smaller than `end`; None if none is worth it.
     """
-    finest = _common(first, last)
+    finest = common_length(first, last)
     if (
         not fine
         and finest < min(len(first), len(last))
@@ -61,7 +62,7 @@ def cut_beyond(
     ):
         finest -= 1
     if end is not None:
-        coarsest = max(coarsest, _common(last, end) + 1)
+        coarsest = max(coarsest, common_length(last, end) + 1)
         if coarsest <= len(last) and not _is_before(_behind(last[:coarsest]), end):
             coarsest += 1
     limit = finest if tried is None else min(finest, tried - 1)
@@ -72,7 +73,8 @@ def cut_beyond(
     return Cut(key, depth) if key is not None and _is_before(key, end) else None
 
 
-def _common(one: str, other: str) -> int:
+def common_length(one: Sequence[object], other: Sequence[object]) -> int:
+    """How many characters, or bytes, two texts begin with alike."""
     pairs = zip(one, other, strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 

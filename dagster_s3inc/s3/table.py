@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from dagster_s3inc.s3.cuts import common_length
+
 __all__ = ["Numbers", "Places", "Span", "Table", "are_rising", "have", "texts_of", "windows"]
 
 Places: TypeAlias = "npt.NDArray[np.intp]"
@@ -113,10 +115,7 @@ def are_rising(entries: bytes, span: Span) -> bool:
     if len(span.starts) == 0:
         return True
     first, last = (entries[span.starts[row] : span.ends[row]] for row in (0, -1))
-    differing = (
-        at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other
-    )
-    shared = first[: next(differing, min(len(first), len(last)))]
+    shared = first[: common_length(first, last)]
     # What lies between two texts begins with all that these have in common.
     starts = span.starts + len(shared)
     if (span.ends < starts).any() or not have(entries, shared, span.starts):
