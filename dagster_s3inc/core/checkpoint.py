@@ -1,98 +1,128 @@
-"""All that a scan needs to know about the past.
+"""All that a scan needs to know about the past; serialized, it is the sensor's cursor.
 
 Two sentences define it:
 
-    Every object at or below `floor` has been handed over, except those that `settled` shows to
-    be missing from it.
-    Above `floor`, exactly the objects in `recent` have been handed over.
+    At or below `watermark`, every listed object has been emitted, except those that the `emitted`
+    digest shows to be missing from it.
+    Above `watermark`, exactly the objects in `recent` have been emitted.
+
+Example, with a lookback of an hour and batches of at most two files. Five files of 09:00 to 09:04
+lie under the prefix; the server's clock says 10:03:30.
+
+    tick 1  emits 09:00, 09:01   watermark 09:01   recent: none    emitted: 2 fingerprints
+    tick 2  emits 09:02, 09:03   watermark 09:03   recent: none    emitted: 4
+    tick 3  emits 09:04          watermark 09:03   recent: 09:04   emitted: 4
+
+After tick 3 the file of 09:04 is younger than the lookback, so it is remembered one by one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
-from dagster_s3inc.core.objects import Position, S3Object
-from dagster_s3inc.core.redo import Redo
-from dagster_s3inc.core.sketch import Sketch
+from dagster_s3inc.core.iblt import Digest
+from dagster_s3inc.core.objects import Position
+from dagster_s3inc.core.reprocess import Reprocess
 
-__all__ = ["RECENT_LIMIT", "Checkpoint", "Pass"]
+__all__ = ["CURSOR_RECENT_LIMIT", "Checkpoint", "PartialScan", "Total"]
 
-RECENT_LIMIT: Final = 512
-"""The most identities kept one by one: 5.5 KB of base64 in a cursor of at most 32 KB, the rest of
-which is for two sketches (there are two during a pass), for the longest possible keys, and for the
-conditions of a redo."""
+CURSOR_RECENT_LIMIT: Final = 512
+"""The most fingerprints that a cursor keeps one by one, `late` and `recent` together: 5.5 KB of
+base64 in a cursor of at most 32 KB."""
+
+
+class Total(NamedTuple):
+    """Count and checksum of everything emitted in a generation, by which a ledger proves itself.
+
+    Attributes:
+        files: How many files, repeats not counted.
+        checksum: The sum of the mixed hashes of all of them, modulo 2**64; see `core.ledger`.
+    """
+
+    files: int = 0
+    checksum: int = 0
+
+    def plus(self, files: int, checksum: int) -> Total:
+        """The total with so many files more."""
+        return Total(self.files + files, (self.checksum + checksum) % 2**64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
-    """A scan that is spread over several ticks, because its listing outlives one. A value.
+class PartialScan:
+    """A scan that is spread over several ticks, because its listing takes longer than one.
 
     Attributes:
-        began: The server's time at its first look.
-        horizon: What is older is summed up as it is handed over, and the floor rises to this
-            time when the pass has come to the end. Never later than `began`.
-        after: The key up to which the listing has been looked at; it goes on after it.
-        objects: How many entries of the listing it has looked at.
-        listed: The identities listed so far at or below the floor, and of those above it that
-            have been handed over and are older than the horizon. None where it is not known
-            what they were selected by, since the selection changed on the way.
-        met: Of those that have been handed over and are younger than the horizon, the identities
-            that this pass has met so far.
-        adopts: Whether what is older than the pass counts as handed over.
+        began: The server's time at its beginning.
+        horizon: What is older enters the digests when it is emitted or met, and the watermark
+            rises to this time at the end. Never later than `began`.
+        after: The key up to which the listing has been scanned; it goes on after it.
+        objects: How many entries of the listing it has seen.
+        listed: The digest of what it has listed up to `after`, at or below the watermark or older
+            than the horizon. None where the selection changed on the way.
+        met: The fingerprints of `recent` that it has met so far.
+        adopts: Whether what is older than the horizon counts as emitted.
+        changed: Whether the selection is another than the one by which `emitted` was made.
     """
 
     began: datetime
     horizon: datetime
     after: str
     objects: int = 0
-    listed: Sketch | None
+    listed: Digest | None
     met: frozenset[int] = frozenset()
     adopts: bool = False
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """What has been handed over. A value: every change makes a new one.
+    """What has been emitted. A value: every change makes a new one.
 
     Attributes:
-        generation: Counts the beginnings, from 1. A reset adds one.
-        floor: Below it nothing is remembered one by one. None before the first object.
-        recent: The identities of the objects above the floor that have been handed over. During
-            a pass, those that it has not met yet.
-        settled: Those at or below the floor that have been handed over and were still listed at
-            the last scan. None where it is not known; the next scan then takes it from the
-            listing. During a pass also those that it has summed up.
-        wanted: The identities at or below the floor that `settled` revealed as never handed over.
-        unfinished: The scan that goes on in the next tick; None if the last one looked at
-            everything.
-        redo: What is handed over again before anything new is; None if there is no such thing.
-            As long as it lasts, nothing else changes.
-        selection: The digest of the selection by which it was made; None where it is not known.
-        overflows: How often in this generation more changed below the floor than `settled` could
-            tell apart.
-        origin: The generation that began with nothing handed over, if this one goes on from it
-            through resets that did not start everything over; else None.
-        reset_seen: The moment (ISO 8601, UTC) of the newest reset that this checkpoint knows of.
+        generation: Counts the beginnings, from 1: a reset of everything adds one.
+        sequence: Counts the ticks that emitted something, within a generation.
+        watermark: The position below which nothing is remembered one by one. None before the
+            first scan that raised it.
+        late: Fingerprints of files that were found at or below the watermark and have not been
+            emitted yet. There may be more, which the digest shows again.
+        recent: The fingerprints of the objects above the watermark that have been emitted and
+            were still listed.
+        emitted: The digest of what has been emitted at or below the watermark and was still
+            listed at the last scan.
+        total: Of everything emitted in this generation. None where a ledger cannot be whole: the
+            beginning was adopted, or the cursor was set back.
+        partial_scan: The scan that goes on in the next tick; None if the last one completed.
+        reprocess: What is emitted again before anything new is; None if there is no such thing.
+        selection: The hash of filter and prefix that `emitted` was made by; None at first.
+        reset_seen: The moment (ISO 8601, UTC) of the newest reset that has been honoured.
+        undecided: How many files at or below the watermark, at most, are not known to have been
+            emitted or not; 0 where everything is known. See `core.late_files`.
     """
 
     generation: int = 1
-    floor: Position | None = None
+    sequence: int = 0
+    watermark: Position | None = None
+    late: frozenset[int] = frozenset()
     recent: frozenset[int] = frozenset()
-    settled: Sketch | None = None
-    wanted: frozenset[int] = frozenset()
-    unfinished: Pass | None = None
-    redo: Redo | None = None
+    emitted: Digest | None = None
+    total: Total | None = Total()
+    partial_scan: PartialScan | None = None
+    reprocess: Reprocess | None = None
     selection: str | None = None
-    overflows: int = 0
-    origin: int | None = None
     reset_seen: str | None = None
+    undecided: int = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything counts as emitted, or may."""
+        return bool(self.watermark or self.recent or self.partial_scan)
 
     def restarted(
         self, *, generation: int | None = None, reset_seen: str | None = None
     ) -> Checkpoint:
-        """The checkpoint that begins a later generation: nothing in it has been handed over.
+        """The checkpoint that begins a later generation, in which nothing has been emitted.
 
         Args:
             generation: At least this one; by default the next.
@@ -104,47 +134,22 @@ class Checkpoint:
             reset_seen=reset_seen or self.reset_seen,
         )
 
-    def continued(
-        self, *, generation: int, reset_seen: str | None, redo: Redo | None = None
-    ) -> Checkpoint:
-        """The checkpoint that begins a later generation, in which only some is handed over again.
+    def reprocessing(self, reprocess: Reprocess, *, reset_seen: str | None) -> Checkpoint:
+        """The checkpoint in the same generation that emits some files again.
 
         Args:
-            generation: At least this one.
+            reprocess: Which files.
             reset_seen: The moment of the reset that is honoured.
-            redo: What the tick is to hand over again.
         """
         return replace(
-            self,
-            generation=max(self.generation + 1, generation),
-            origin=self.generations[0],
-            reset_seen=reset_seen,
-            redo=redo if self.has_begun else None,
+            self, reset_seen=reset_seen, reprocess=reprocess if self.has_begun else None
         )
 
-    @property
-    def generations(self) -> range:
-        """This generation, and those that it goes on from."""
-        return range(min(self.origin or self.generation, self.generation), self.generation + 1)
+    def behind(self, *, generation: int, sequence: int) -> Checkpoint:
+        """The checkpoint after it was set back by hand: it goes on behind what was requested.
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether anything counts as handed over."""
-        return bool(self.floor or self.recent or self.unfinished)
-
-    def knows(self, each: S3Object) -> bool:
-        """Whether an object counts as handed over, as far as can be told without the sketch.
-
-        One that has appeared at or below the floor unseen counts too, until it is `wanted`.
+        Args:
+            generation: That of the last run key.
+            sequence: That of the last run key.
         """
-        identity = each.identity
-        if self.floor is not None and each.position <= self.floor:
-            return identity not in self.wanted
-        if identity in self.recent:
-            return True
-        begun = self.unfinished
-        if begun is None:
-            return False
-        if each.last_modified >= begun.horizon:
-            return identity in begun.met
-        return begun.adopts or each.key <= begun.after or identity in begun.met
+        return replace(self, generation=generation, sequence=sequence + 1, total=None)

@@ -1,4 +1,4 @@
-"""Where an identity goes in a sketch, and by which check it is known there."""
+"""Where a fingerprint goes in a digest, and by which check it is known there."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["QUARTERS", "places_and_checks"]
+__all__ = ["QUARTERS", "mixed", "places_and_checks"]
 
 QUARTERS: Final = 4
-"""An identity has one cell in each quarter of a table, so that its four cells differ."""
+"""A fingerprint has one cell in each quarter of a table, so that its four cells differ."""
 
 # Finalizers of published hash functions, as (shift, factor, shift, factor, shift). Three, so that
-# identities which agree in two cells agree in the others and in the check only by chance.
+# fingerprints which agree in two cells agree in the others and in the check only by chance.
 _SPLITMIX64: Final = (30, 0xBF58476D1CE4E5B9, 27, 0x94D049BB133111EB, 31)
 _MURMUR3: Final = (33, 0xFF51AFD7ED558CCD, 33, 0xC4CEB9FE1A85EC53, 33)
 _MOREMUR: Final = (27, 0x3C79AC492BA7B653, 33, 0x1C69B3F74AC4AE35, 27)
 
-# Added to every identity first, because a finalizer leaves 0 as it is.
+# The finalizer of XXH64, for checksums of sets.
+_XXH64: Final = (33, 0xC2B2AE3D27D4EB4F, 29, 0x165667B19E3779F9, 32)
+
+# Added to every fingerprint first, because a finalizer leaves 0 as it is.
 _OFFSET: Final = 0x9E3779B97F4A7C15
 
 _HALF: Final = np.uint64(32)
@@ -26,15 +29,15 @@ _LOW_HALF: Final = np.uint64(2**32 - 1)
 
 
 def places_and_checks(
-    identities: npt.NDArray[np.uint64], cells: int
+    fingerprints: npt.NDArray[np.uint64], cells: int
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint32]]:
-    """The four cells of each identity, a row for each quarter, and the check of each.
+    """The four cells of each fingerprint, a row for each quarter, and the check of each.
 
     There are at most 2**16 cells.
     """
     width = cells // QUARTERS
-    start = identities + np.uint64(_OFFSET)
-    places = np.empty((QUARTERS, len(identities)), np.uint16)
+    start = fingerprints + np.uint64(_OFFSET)
+    places = np.empty((QUARTERS, len(fingerprints)), np.uint16)
     for pair, steps in zip((0, 2), (_SPLITMIX64, _MURMUR3), strict=True):
         mixed = _mix(start, steps)
         for quarter, half in ((pair, mixed >> _HALF), (pair + 1, mixed & _LOW_HALF)):
@@ -44,6 +47,11 @@ def places_and_checks(
             places[quarter] = half
             places[quarter] += np.uint16(quarter * width)
     return places, _mix(start, _MOREMUR).astype(np.uint32)
+
+
+def mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """A hash of each of these numbers, that differs from those by which they are placed."""
+    return _mix(values + np.uint64(_OFFSET), _XXH64)
 
 
 def _mix(values: npt.NDArray[np.uint64], steps: tuple[int, ...]) -> npt.NDArray[np.uint64]:

@@ -16,7 +16,7 @@ __all__ = [
     "Position",
     "S3Object",
     "format_time",
-    "identities_of",
+    "fingerprints_of",
     "identity_text",
     "parse_time",
 ]
@@ -24,13 +24,13 @@ __all__ = [
 SECONDS_LENGTH = 19
 """So many characters of an ISO 8601 time tell it to the second: `2026-01-31T23:59:59`."""
 
-# What an identity is the hash of: an entry as Amazon's S3 lists it, from the key to the ETag.
+# What a fingerprint is the hash of: an entry as Amazon's S3 lists it, from the key to the ETag.
 # Because it is, the bytes of a listing can be hashed where they lie.
 _AFTER_KEY: Final = "</Key><LastModified>"
 _AFTER_SECOND: Final = ".000Z</LastModified><ETag>&quot;"
 _IN_BYTES: Final = b"%b" + _AFTER_KEY.encode() + b"%b" + _AFTER_SECOND.encode() + b"%b"
 
-# A time's text from its parts, since `isoformat` takes longer than all else that an identity takes.
+# A time's text from its parts, since `isoformat` takes longer than all else that a fingerprint takes.
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MINUTES: Final = [f"T{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60)]
 _SECONDS: Final = [f"{second:02}" for second in range(60)]
@@ -82,12 +82,12 @@ class S3Object(NamedTuple):
         return Position(self.last_modified, self.key)
 
     @property
-    def identity(self) -> int:
+    def fingerprint(self) -> int:
         """A 64-bit hash that is equal for the same version of the same object.
 
         Made of key, ETag and LastModified cut to whole seconds (servers differ in fractions).
         The storage class is left out: a lifecycle transition makes no new version. Two writes
-        of the same bytes to the same key within one second are one identity, since no listing
+        of the same bytes to the same key within one second have one fingerprint, since no listing
         tells them apart.
         """
         since = self.last_modified - _EPOCH
@@ -98,7 +98,7 @@ class S3Object(NamedTuple):
 
 
 def identity_text(key: bytes, second: bytes, etag: bytes) -> bytes:
-    """What an identity is the hash of.
+    """What a fingerprint is the hash of.
 
     Args:
         key: The key, not URL-encoded.
@@ -108,8 +108,8 @@ def identity_text(key: bytes, second: bytes, etag: bytes) -> bytes:
     return _IN_BYTES % (key, second, etag)
 
 
-def identities_of(texts: Iterable[bytes]) -> npt.NDArray[np.uint64]:
-    """The identities that these texts make, in the same order."""
+def fingerprints_of(texts: Iterable[bytes]) -> npt.NDArray[np.uint64]:
+    """The fingerprints of these texts, in the same order."""
     # Digests are big-endian.
     return np.frombuffer(b"".join(map(xxh3_64_digest, texts)), ">u8").astype(np.uint64)
 

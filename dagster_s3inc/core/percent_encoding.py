@@ -1,12 +1,12 @@
-"""Keys in the encoding in which listings write them, many at a time."""
+"""Percent-encoded keys, as listings with EncodingType=url write them, many at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import unquote_plus
 
 import numpy as np
-from botocore.compat import unquote_str
 
 __all__ = ["decoded_keys"]
 
@@ -19,14 +19,17 @@ for _value, _letters in enumerate(zip(b"0123456789abcdef", b"0123456789ABCDEF", 
 
 
 def decoded_keys(keys: Sequence[bytes]) -> list[bytes]:
-    """The keys without their URL encoding, as botocore decodes them, in UTF-8."""
+    """The keys without their encoding, in UTF-8.
+
+    What is not UTF-8 once it is decoded gets U+FFFD in its place, as botocore does it.
+    """
     text = _SEPARATOR.join(keys)
     decoded = _decoded(text)
     found = decoded.split(_SEPARATOR)
     if len(found) == len(keys) and _is_utf8(decoded):
         return found
     # Some key has the separator in it, or is not UTF-8.
-    return [unquote_str(key.decode()).encode() for key in keys]
+    return [unquote_plus(key.decode()).encode() for key in keys]
 
 
 def _decoded(text: bytes) -> bytes:

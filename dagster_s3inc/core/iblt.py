@@ -4,26 +4,26 @@ It is an invertible Bloom lookup table (Goodrich and Mitzenmacher, "Invertible B
 Tables", 2011), used to reconcile sets as in Eppstein, Goodrich, Uyeda and Varghese, "What's the
 Difference? Efficient Set Reconciliation without Prior Context", 2011.
 
-Each identity goes to four cells, one in each quarter of the table. A cell keeps how many
-identities it holds, the xor of them, and the xor of their checks. Sketches are added and
+Each fingerprint goes to four cells, one in each quarter of the table. A cell keeps how many
+fingerprints it holds, the xor of them, and the xor of their checks. Digestes are added and
 subtracted cell by cell, and what two sets share cancels. What remains is the difference alone:
 its size decides what can be read, not the size of the sets.
 
-**Reading** peels. A cell that holds one identity (count 1 or -1) shows it; taken out of its four
+**Reading** peels. A cell that holds one fingerprint (count 1 or -1) shows it; taken out of its four
 cells, it may lay bare others. Below about 0.77 changes for each cell this nearly always empties
 the table (the 2-core of a random 4-uniform hypergraph is empty below that load). 600 cells read
 400 changes, except that two changes which share all four cells block each other: once in 6,000
 readings of 400 changes. What cannot be read whole is not read at all.
 
-**Believing.** Several identities in one cell pass for one only if the count is 1 or -1, their xor
+**Believing.** Several fingerprints in one cell pass for one only if the count is 1 or -1, their xor
 fits 32 bits of check, and it belongs in that very cell: a chance of 2**-32 * 4/cells. Until that
 happens, each peeling empties a cell for good and changes three others, so no more than 4 * cells
-contents are ever looked at. A false identity therefore appears in fewer than 16 * 2**-32, or
+contents are ever looked at. A false fingerprint therefore appears in fewer than 16 * 2**-32, or
 4 in 10**9, readings. Nor does it deceive by itself: it leaves its mark in three other cells, and
 unless it is met there and taken back, the table does not come to zero. *An undetected wrong
 answer is rarer than 4 in 10**9 readings*, and far rarer in fact, since it needs more accidents
-that hide the first. All this is for identities that nobody has chosen against these hash
-functions, and for distinct ones: the sketch cannot tell that an identity was given twice.
+that hide the first. All this is for fingerprints that nobody has chosen against these hash
+functions, and for distinct ones: the digest cannot tell that a fingerprint was given twice.
 
 **Counts** are kept modulo 2**16. So is their difference, which is right while a cell's own net
 count is in -32768..32767; beyond, there are too many changes to be read anyway, and the check
@@ -59,9 +59,9 @@ __all__ = [
     "CELLS_LIMIT",
     "Difference",
     "Estimate",
-    "Identities",
-    "Sketch",
-    "SketchBuilder",
+    "FingerprintSet",
+    "Digest",
+    "DigestBuilder",
     "decode",
     "estimate",
     "require_cells",
@@ -71,15 +71,15 @@ CELLS: Final = 600
 """Reads 400 changes in 8.4 KB, or 11.2 KB of base64 in a cursor of at most 32 KB."""
 
 CELLS_LIMIT: Final = 2**16
-"""900 KB. Bounds what a few hostile or damaged bytes can make `Sketch.from_bytes` unpack."""
+"""900 KB. Bounds what a few hostile or damaged bytes can make `Digest.from_bytes` unpack."""
 
-Identities: TypeAlias = "npt.NDArray[np.uint64] | Iterable[int]"
+FingerprintSet: TypeAlias = "npt.NDArray[np.uint64] | Iterable[int]"
 """Distinct whole numbers in 0..2**64-1; fastest as an array of uint64."""
 
 _CELL_BYTES: Final = 14
 _SIZE: Final = struct.Struct("<q")
 
-# Identities hashed at once: few enough for their temporaries to stay in the processor's cache, and
+# FingerprintSet hashed at once: few enough for their temporaries to stay in the processor's cache, and
 # enough for what numpy costs by the call not to count.
 _BLOCK: Final = 2**13
 
@@ -88,8 +88,8 @@ class Difference(NamedTuple):
     """What one set has that another has not. Exact.
 
     Attributes:
-        added: The identities in the first set alone.
-        removed: The identities in the second set alone.
+        added: The fingerprints in the first set alone.
+        removed: The fingerprints in the second set alone.
     """
 
     added: frozenset[int]
@@ -97,7 +97,7 @@ class Difference(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """About how many identities one set has that another has not.
+    """About how many fingerprints one set has that another has not.
 
     Attributes:
         added: How many are in the first set alone, about. `added - removed` is exact.
@@ -116,30 +116,30 @@ class Estimate(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """The cells of a table: in each the xor of identities, the xor of checks, and the count."""
+    """The cells of a table: in each the xor of fingerprints, the xor of checks, and the count."""
 
-    identities: npt.NDArray[np.uint64]
+    fingerprints: npt.NDArray[np.uint64]
     checks: npt.NDArray[np.uint32]
     counts: npt.NDArray[np.int16]
 
     def packed(self) -> bytes:
         """The form that is stored: little-endian on every machine."""
-        identities = self.identities.astype("<u8").tobytes()
+        fingerprints = self.fingerprints.astype("<u8").tobytes()
         return (
-            identities + self.checks.astype("<u4").tobytes() + self.counts.astype("<i2").tobytes()
+            fingerprints + self.checks.astype("<u4").tobytes() + self.counts.astype("<i2").tobytes()
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Sketch:
-    """The summary of a set of 64-bit identities, or of the difference of two sets. A value.
+class Digest:
+    """The summary of a set of 64-bit fingerprints, or of the difference of two sets. A value.
 
-    `a - b` is the sketch of a difference, and `a + b` that of a union of sets that share nothing.
+    `a - b` is the digest of a difference, and `a + b` that of a union of sets that share nothing.
     Both need equally many cells, and raise `ConfigurationError` otherwise.
 
     Attributes:
         table: The cells, 14 bytes each, in the form that `to_bytes` compresses.
-        size: How many identities the set has, exactly; in a difference the net number, which may
+        size: How many fingerprints the set has, exactly; in a difference the net number, which may
             be negative.
     """
 
@@ -152,29 +152,29 @@ class Sketch:
         require_cells("cells", self.cells)
 
     @classmethod
-    def empty(cls, cells: int = CELLS) -> Sketch:
-        """The sketch of no identities.
+    def empty(cls, cells: int = CELLS) -> Digest:
+        """The digest of no fingerprints.
 
         Raises:
             ConfigurationError: `cells` is not a multiple of 4 in 8..`CELLS_LIMIT`.
         """
-        return SketchBuilder(cells).finish()
+        return DigestBuilder(cells).finish()
 
     @classmethod
-    def of(cls, identities: Identities, cells: int = CELLS) -> Sketch:
-        """The sketch of a set, given in any order.
+    def of(cls, fingerprints: FingerprintSet, cells: int = CELLS) -> Digest:
+        """The digest of a set, given in any order.
 
         Raises:
             ConfigurationError: `cells` is not a multiple of 4 in 8..`CELLS_LIMIT`.
             OverflowError: One of the `int` is not in 0..2**64-1.
             TypeError: The array is not of unsigned integers.
         """
-        builder = SketchBuilder(cells)
-        builder.add(identities)
+        builder = DigestBuilder(cells)
+        builder.add(fingerprints)
         return builder.finish()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Sketch:
+    def from_bytes(cls, data: bytes) -> Digest:
         """Reads what `to_bytes` wrote.
 
         Raises:
@@ -185,18 +185,18 @@ class Sketch:
             # One byte more than the largest table has: if that is reached, the end was not.
             content = stream.decompress(data, _SIZE.size + CELLS_LIMIT * _CELL_BYTES + 1)
         except zlib.error as error:
-            raise ValueError(f"the sketch is damaged: {error}") from error
+            raise ValueError(f"the digest is damaged: {error}") from error
         if not stream.eof or stream.unused_data or len(content) < _SIZE.size:
-            raise ValueError("the sketch is cut short, too long, or followed by something else")
+            raise ValueError("the digest is cut short, too long, or followed by something else")
         try:
             return cls(content[_SIZE.size :], *_SIZE.unpack_from(content))
         except ConfigurationError as error:
-            raise ValueError(f"the sketch is damaged: {error}") from error
+            raise ValueError(f"the digest is damaged: {error}") from error
 
     def to_bytes(self) -> bytes:
-        """Writes the sketch: about 14 bytes for each cell in use, with a checksum.
+        """Writes the digest: about 14 bytes for each cell in use, with a checksum.
 
-        What does not shrink is stored as it is, at a cost of some 20 bytes. Equal sketches give
+        What does not shrink is stored as it is, at a cost of some 20 bytes. Equal digests give
         equal bytes as long as zlib is the same.
         """
         return zlib.compress(_SIZE.pack(self.size) + self.table, 9)
@@ -206,33 +206,33 @@ class Sketch:
         """How many cells the table has."""
         return len(self.table) // _CELL_BYTES
 
-    def plus(self, identities: Identities) -> Sketch:
-        """The set with these identities as well, none of which it has."""
-        return self + Sketch.of(identities, self.cells)
+    def plus(self, fingerprints: FingerprintSet) -> Digest:
+        """The set with these fingerprints as well, none of which it has."""
+        return self + Digest.of(fingerprints, self.cells)
 
-    def minus(self, identities: Identities) -> Sketch:
-        """The set without these identities, all of which it has."""
-        return self - Sketch.of(identities, self.cells)
+    def minus(self, fingerprints: FingerprintSet) -> Digest:
+        """The set without these fingerprints, all of which it has."""
+        return self - Digest.of(fingerprints, self.cells)
 
-    def __add__(self, other: Sketch) -> Sketch:
+    def __add__(self, other: Digest) -> Digest:
         return self._combined(other, 1)
 
-    def __sub__(self, other: Sketch) -> Sketch:
+    def __sub__(self, other: Digest) -> Digest:
         return self._combined(other, -1)
 
-    def _combined(self, other: Sketch, sign: int) -> Sketch:
+    def _combined(self, other: Digest, sign: int) -> Digest:
         if self.cells != other.cells:
             raise ConfigurationError(
-                f"a sketch of {self.cells} cells and one of {other.cells} have nothing to do with "
+                f"a digest of {self.cells} cells and one of {other.cells} have nothing to do with "
                 f"each other; make both with the same number of cells"
             )
         mine, theirs = self._columns(), other._columns()
         columns = _Columns(
-            mine.identities ^ theirs.identities,
+            mine.fingerprints ^ theirs.fingerprints,
             mine.checks ^ theirs.checks,
             mine.counts + theirs.counts * np.int16(sign),
         )
-        return Sketch(columns.packed(), self.size + sign * other.size)
+        return Digest(columns.packed(), self.size + sign * other.size)
 
     def _columns(self) -> _Columns:
         """Views of the table, which cannot be written to."""
@@ -243,8 +243,8 @@ class Sketch:
         )
 
 
-class SketchBuilder:
-    """Makes the sketch of a set that comes in parts. Keeps few of the identities at a time.
+class DigestBuilder:
+    """Makes the digest of a set that comes in parts. Keeps few of the fingerprints at a time.
 
     Raises:
         ConfigurationError: `cells` is not a multiple of 4 in 8..`CELLS_LIMIT`.
@@ -259,8 +259,8 @@ class SketchBuilder:
         self._waiting: list[npt.NDArray[np.uint64]] = []
         self._waiting_size = 0
 
-    def add(self, identities: Identities) -> None:
-        """Takes a part of the set; each identity once in all parts together.
+    def add(self, fingerprints: FingerprintSet) -> None:
+        """Takes a part of the set; each fingerprint once in all parts together.
 
         An array is not copied, and must stay as it is.
 
@@ -268,40 +268,40 @@ class SketchBuilder:
             OverflowError: One of the `int` is not in 0..2**64-1. Others may have been added.
             TypeError: The array is not of unsigned integers.
         """
-        for block in _blocks(identities):
+        for block in _blocks(fingerprints):
             self._waiting.append(block)
             self._waiting_size += len(block)
             if self._waiting_size >= _BLOCK:
                 self._take_in()
 
-    def finish(self) -> Sketch:
-        """The sketch of all that was added so far. More may be added afterwards."""
+    def finish(self) -> Digest:
+        """The digest of all that was added so far. More may be added afterwards."""
         self._take_in()
-        return Sketch(self._columns.packed(), self._size)
+        return Digest(self._columns.packed(), self._size)
 
     def _take_in(self) -> None:
         if not self._waiting_size:
             return
-        identities = np.concatenate(self._waiting)
+        fingerprints = np.concatenate(self._waiting)
         self._waiting, self._waiting_size = [], 0
-        to_identities, to_checks, to_counts = self._columns
-        places, checks = places_and_checks(identities, len(to_counts))
+        to_fingerprints, to_checks, to_counts = self._columns
+        places, checks = places_and_checks(fingerprints, len(to_counts))
         for quarter in places:
             # numpy sorts such short numbers by their digits, in far less time than `xor.at` takes
             # to go to one cell after the other.
             order = np.argsort(quarter, kind="stable")
             counts = np.bincount(quarter, minlength=len(to_counts))
             cells = np.flatnonzero(counts)
-            # Where the identities of each of these cells begin, once they are in order.
+            # Where the fingerprints of each of these cells begin, once they are in order.
             starts = np.cumsum(counts[cells]) - counts[cells]
-            to_identities[cells] ^= np.bitwise_xor.reduceat(identities[order], starts)
+            to_fingerprints[cells] ^= np.bitwise_xor.reduceat(fingerprints[order], starts)
             to_checks[cells] ^= np.bitwise_xor.reduceat(checks[order], starts)
             to_counts += counts.astype(np.int16)
-        self._size += len(identities)
+        self._size += len(fingerprints)
 
 
-def decode(difference: Sketch) -> Difference | None:
-    """Reads the identities that one set has and another has not from `first - second`.
+def decode(difference: Digest) -> Difference | None:
+    """Reads the fingerprints that one set has and another has not from `first - second`.
 
     Returns:
         Both kinds, whole; None where there are too many of them for the cells. See the head of
@@ -317,19 +317,19 @@ def decode(difference: Sketch) -> Difference | None:
         remaining = remaining.minus(positive).plus(negative)
         found.update(positive.tolist())
         found.subtract(negative.tolist())
-    if remaining != Sketch.empty(difference.cells) or any(abs(n) > 1 for n in found.values()):
+    if remaining != Digest.empty(difference.cells) or any(abs(n) > 1 for n in found.values()):
         return None
     return Difference(
-        frozenset(identity for identity, net in found.items() if net == 1),
-        frozenset(identity for identity, net in found.items() if net == -1),
+        frozenset(fingerprint for fingerprint, net in found.items() if net == 1),
+        frozenset(fingerprint for fingerprint, net in found.items() if net == -1),
     )
 
 
-def estimate(difference: Sketch) -> Estimate:
+def estimate(difference: Digest) -> Estimate:
     """Tells about how much two sets differ from `first - second`, however much that is.
 
     With 600 cells the sum of both numbers is right within 12% (in 95 of 100 cases). A few
-    identities added among very many removed are thus lost in the margin.
+    fingerprints added among very many removed are thus lost in the margin.
     """
     width = difference.cells // QUARTERS
     mean = difference.size / width
@@ -344,24 +344,24 @@ def estimate(difference: Sketch) -> Estimate:
     return Estimate(added, added - difference.size, ceil(both * sqrt(2 / difference.cells)))
 
 
-def _alone(sketch: Sketch) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """The identities that are alone in some cell: those counted 1, and those counted -1."""
-    columns = sketch._columns()
+def _alone(digest: Digest) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """The fingerprints that are alone in some cell: those counted 1, and those counted -1."""
+    columns = digest._columns()
     single = np.flatnonzero((columns.counts == 1) | (columns.counts == -1))
-    identities, counts = columns.identities[single], columns.counts[single]
-    places, checks = places_and_checks(identities, sketch.cells)
+    fingerprints, counts = columns.fingerprints[single], columns.counts[single]
+    places, checks = places_and_checks(fingerprints, digest.cells)
     pure = (checks == columns.checks[single]) & (places == single).any(axis=0)
-    return np.unique(identities[pure & (counts == 1)]), np.unique(identities[pure & (counts == -1)])
+    return np.unique(fingerprints[pure & (counts == 1)]), np.unique(fingerprints[pure & (counts == -1)])
 
 
-def _blocks(identities: Identities) -> Iterator[npt.NDArray[np.uint64]]:
-    """The same identities in arrays of at most `_BLOCK`."""
-    if isinstance(identities, np.ndarray):
+def _blocks(fingerprints: FingerprintSet) -> Iterator[npt.NDArray[np.uint64]]:
+    """The same fingerprints in arrays of at most `_BLOCK`."""
+    if isinstance(fingerprints, np.ndarray):
         # `safe` refuses signed numbers, which would change without a word.
-        whole = identities.astype(np.uint64, casting="safe", copy=False)
+        whole = fingerprints.astype(np.uint64, casting="safe", copy=False)
         yield from (whole[start : start + _BLOCK] for start in range(0, len(whole), _BLOCK))
     else:
-        rest = iter(identities)
+        rest = iter(fingerprints)
         while len(block := np.fromiter(islice(rest, _BLOCK), np.uint64)):
             yield block
 
@@ -376,7 +376,7 @@ def require_cells(name: str, cells: int) -> None:
     Raises:
         ConfigurationError: It is not a multiple of 4 in 8..`CELLS_LIMIT`.
     """
-    require_at_least(name, cells, 2 * QUARTERS, unit="cells of the sketch")
+    require_at_least(name, cells, 2 * QUARTERS, unit="cells of the digest")
     if cells % QUARTERS or cells > CELLS_LIMIT:
         raise ConfigurationError(
             f"{name} must be a multiple of {QUARTERS} and at most {CELLS_LIMIT}, not {cells}"
