@@ -1,14 +1,6 @@
-"""The prefix that a sensor scans, as an asset, and what ticks report to it."""
+"""What a sensor scans: a prefix, the objects that count, and the groups that they belong to."""
 
-from dagster_s3inc.source.asset import SourceAsset, build_s3_source_asset, key_of
-from dagster_s3inc.source.checks import build_s3_source_checks
-from dagster_s3inc.source.report import SourceEvent, SourceReporter
+from dagster_s3inc.source.grouping import GroupBy, Grouping
+from dagster_s3inc.source.source import Source
 
-__all__ = [
-    "SourceAsset",
-    "SourceEvent",
-    "SourceReporter",
-    "build_s3_source_asset",
-    "build_s3_source_checks",
-    "key_of",
-]
+__all__ = ["GroupBy", "Grouping", "Source"]

@@ -10,7 +10,8 @@ import pytest
 
 from dagster_s3inc import build_s3_incremental_sensor
 from dagster_s3inc.errors import ConfigurationError
-from dagster_s3inc.partitions import Grouping
+from dagster_s3inc.runs.run_requests import GROUP_TAG
+from dagster_s3inc.source import Grouping
 from tests.servers import S3Server
 from tests.world import World, iterate, open_world
 
@@ -30,9 +31,8 @@ def ingest() -> None:
 
 
 def placed(grouping: Grouping, key: str) -> str | None:
-    """The partition of a key, if it has one."""
-    name = grouping.name_of(key)
-    return name if name is not None and grouping.is_partition(name, None) else None
+    """The group of a key, if it has one."""
+    return grouping.group_of(None)(key)
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,19 @@ def placed(grouping: Grouping, key: str) -> str | None:
         (CUSTOMERS, "in/of=a...b/a", None),
         (CUSTOMERS, "in/of=a\nb/a", None),
         (None, "in/of=any/a", "any"),
+        (None, "in/of=a\0b/a", None),
+        (None, "in/of=a\x7fb/a", None),
+        (None, "in/of=a\x85b/a", None),
+        (None, "in/of=a\ud800b/a", None),
+        (CUSTOMERS, "in/of=a\0b/a", None),
+        (DAYS, "in/of=\0/a", None),
+        (None, f"in/of={'a' * 1000}/a", "a" * 1000),
+        (None, f"in/of={'a' * 1001}/a", None),
+        (CUSTOMERS, f"in/of={'ü' * 501}/a", None),
     ],
 )
 def test_partition_of_a_key(partitions_def: Any, key: str, partition: str | None) -> None:
-    """A key is in the partition that its named group names, if there is such a partition."""
+    """A key is in the partition that its named group names, if it exists and can be stored."""
     assert placed(Grouping(r"of=(?P<of>[^/]+)/", partitions_def), key) == partition
 
 
@@ -75,7 +84,35 @@ def test_function_gives_the_group() -> None:
     grouping = Grouping(lambda key: key[0] if key[0].isalpha() else None, None)
     assert (placed(grouping, "abc"), placed(grouping, "1bc")) == ("a", None)
     with pytest.raises(ConfigurationError, match="must give a str"):
-        Grouping(lambda _: 7, None).name_of("a")  # type: ignore[arg-type,return-value]
+        placed(Grouping(lambda _: 7, None), "a")  # type: ignore[arg-type,return-value]
+
+
+def test_each_group_is_looked_up_once() -> None:
+    """Whether a group is a partition is asked once a tick, and anew in the next."""
+    asked: list[str] = []
+
+    class Counting(dg.StaticPartitionsDefinition):
+        def has_partition_key(self, partition_key: str, *options: Any, **more: Any) -> bool:
+            asked.append(partition_key)
+            return super().has_partition_key(partition_key, *options, **more)
+
+    grouping = Grouping(r"(?P<region>\w\w)/", Counting(["eu"]))
+    for _ in range(2):
+        group_of = grouping.group_of(None)
+        assert [group_of(f"{region}/{n}") for region in ("eu", "fr") for n in range(9)] == [
+            *["eu"] * 9,
+            *[None] * 9,
+        ]
+    assert asked == ["eu", "fr", "eu", "fr"]
+
+
+def test_unpartitioned_files_in_words() -> None:
+    """The warning counts, names keys in readable form, and says what to do."""
+    said = Grouping("(?P<d>.)", DAYS).describe_unpartitioned(2_000, ["a\nb", "c"])
+    assert said.startswith("2,000 files match no partition, such as 'a\\nb', c. They hold nothing")
+    assert "fix group_by or partitions_def, or exclude them" in said
+    said = Grouping("(?P<d>.)", None).describe_unpartitioned(1, ["a"])
+    assert said.startswith("1 file is in no group of group_by, such as a. They hold nothing back")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +211,7 @@ def test_files_without_a_partition_hold_nothing_back(
         for request in first.run_requests
     }
     assert found == {"eu": 2, "us": 1}
-    assert {request.tags["dagster_s3inc/group"] for request in first.run_requests} == {"eu", "us"}
+    assert {request.tags[GROUP_TAG] for request in first.run_requests} == {"eu", "us"}
     second = evaluate(["eu", "us"], first.cursor)
     assert "2 files match no partition, such as dt=mars/1, none" in second.skip_reason.skip_message
     [request] = evaluate(["eu", "us", "mars"], second.cursor).run_requests
@@ -184,14 +221,13 @@ def test_files_without_a_partition_hold_nothing_back(
 def test_file_of_no_group_is_told_without_partitions(
     moto: S3Server, new_bucket: Callable[[S3Server], str]
 ) -> None:
-    """Without partitions, the tick speaks of groups, and does not blame the filter alone."""
+    """Without partitions, the tick speaks of groups, and does not blame the filter."""
     bucket = new_bucket(moto)
     moto.client().put_object(Bucket=bucket, Key="none", Body=b"x")
     sensor: Any = build_s3_incremental_sensor(
         name="landing", uri=f"s3://{bucket}/", job=ingest, group_by=r"dt=(?P<region>\w+)/"
     )
     said = sensor(dg.build_sensor_context(resources={"s3": moto.resource()})).skip_reason
-    assert "1 of the recent ones left out by the filter or group_by" in said.skip_message
     assert "1 file is in no group of group_by, such as none. They" in said.skip_message
 
 
