@@ -12,31 +12,37 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.codec import encode_checkpoint
+from dagster_s3inc.core.cursor_format import encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.report import describe_scan
-from dagster_s3inc.core.sketch import CELLS
 from dagster_s3inc.core.validation import require_at_least, require_type
 from dagster_s3inc.errors import (
     CheckpointConflictError,
     CheckpointFormatError,
     ConfigurationError,
 )
-from dagster_s3inc.processor.legacy import decode_any_checkpoint
-from dagster_s3inc.processor.stores import CheckpointFile, CheckpointObject, CheckpointStore
-from dagster_s3inc.processor.target import checkpoint_target
+from dagster_s3inc.processor.document import CheckpointDocument
+from dagster_s3inc.processor.stores import (
+    CheckpointFile,
+    CheckpointObject,
+    CheckpointStore,
+    checkpoint_place,
+)
 from dagster_s3inc.s3.client import make_client
-from dagster_s3inc.s3.listing import LANES
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.scanning import Scanner, without
+from dagster_s3inc.s3.scanner import Scanner
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["S3IncrementalProcessor"]
+__all__ = ["RECENT_LIMIT", "S3IncrementalProcessor"]
 
 _log = logging.getLogger(__name__)
+
+RECENT_LIMIT = 1_000_000
+"""The checkpoint is a file, not a cursor: so many files keep their 11 bytes in it, and the
+watermark stays out of the lookback."""
 
 # A reset must win against commits that come between its read and its write; each try takes two
 # requests, so that many in a row mean that something else is wrong.
@@ -44,33 +50,39 @@ _RESET_TRIES = 10
 
 
 class _Pending(NamedTuple):
-    checkpoint: Checkpoint
+    document: CheckpointDocument
     replacing: str | None
 
 
 class S3IncrementalProcessor:
-    """Hands over each new or modified object of an S3 prefix once, oldest first.
+    """Returns each new or modified object of an S3 prefix once, oldest first.
 
     The checkpoint is read at each `get_new_files` and written by `commit_checkpoint` alone: files
     that were not committed come again. Of several processors on one checkpoint, only one can
-    commit the same files; the others get `CheckpointConflictError`. Not thread-safe: one
+    commit the same files; the others get `CheckpointConflictError`. Not thread-safe: use one
     processor for each thread.
+
+    There are no runs that could be read back. So where a new process finds more changes among old
+    files than `late_file_capacity`, files are left undecided: the log says so, with numbers, and
+    `reset_checkpoint` starts over.
 
     Args:
         path: What to scan, as `s3://BUCKET/PREFIX`, taken literally.
         checkpoint_path: Where the checkpoint is kept: `s3://BUCKET/KEY` or a local path. If it
-            lies below `path`, its own key is never handed over.
+            lies below `path`, its own key is never returned.
         client: A boto3 S3 client; by default one from the environment, with adaptive retries.
         objects: Which objects count.
-        lookback: For how long objects are remembered one by one; see
+        lookback: For how long files are remembered one by one, up to a million of them; see
             `build_s3_incremental_sensor`.
-        sketch_cells: The size of the sketch in the checkpoint; see there.
-        lanes: The most LIST requests under way at a time; see there.
+        late_file_capacity: How many changes among older files a new process can tell apart; see
+            `build_s3_incremental_sensor`.
+        max_concurrent_requests: The most LIST requests at a time.
+        max_index_bytes: The most memory for the index of each storage class that is asked for.
         conditional_writes: Whether a checkpoint in S3 is written under the condition that nobody
-            else has written it, which the server must know how to do: AWS does, and the first
-            commit finds out whether yours does. With False, processors that commit at the same
-            moment overwrite each other unnoticed, so there may be only one; other conflicts are
-            still found. A local file needs no server, and takes no False.
+            else has written it, which the server must support: AWS does, and the first commit
+            finds out whether yours does. With False, processors that commit at the same moment
+            overwrite each other unnoticed, so there may be only one; other conflicts are still
+            found. A local file needs no server, and takes no False.
 
     Raises:
         ConfigurationError: An argument is wrong.
@@ -84,35 +96,44 @@ class S3IncrementalProcessor:
         client: S3Client | None = None,
         objects: ObjectFilter | None = None,
         lookback: timedelta = timedelta(hours=1),
-        sketch_cells: int = CELLS,
-        lanes: int = LANES,
+        late_file_capacity: int = 4_000,
+        max_concurrent_requests: int = 32,
+        max_index_bytes: int = 256_000_000,
         conditional_writes: bool = True,
     ) -> None:
         self._location = S3Location.parse(path)
-        self._limits = ScanLimits(lookback=lookback, max_batches=1, sketch_cells=sketch_cells)
-        require_at_least("lanes", lanes, 1, unit="requests at a time")
-        # Nobody waits for a processor as the daemon waits for a tick: it always looks at all.
-        self._scanner = Scanner(time_budget=None, lanes=lanes)
+        self._limits = ScanLimits(
+            lookback=lookback,
+            max_batches=1,
+            recent_limit=RECENT_LIMIT,
+            late_file_capacity=late_file_capacity,
+        )
+        require_at_least("max_concurrent_requests", max_concurrent_requests, 1, unit="requests")
+        require_at_least("max_index_bytes", max_index_bytes, 0, unit="bytes")
+        self._max_concurrent_requests = max_concurrent_requests
+        self._max_index_bytes = max_index_bytes
+        # One for each account, since an index belongs to the checkpoint of one.
+        self._scanners: dict[str | None, Scanner] = {}
         self._objects = ObjectFilter() if objects is None else objects
         require_type("objects", self._objects, ObjectFilter)
-        self._own_key: str | None = None
+        self._own_key: bytes | None = None
         self._pending: _Pending | None = None
-        target = checkpoint_target(checkpoint_path)
-        if isinstance(target, Path) and not conditional_writes:
+        place = checkpoint_place(checkpoint_path)
+        if isinstance(place, Path) and not conditional_writes:
             raise ConfigurationError(
                 f"conditional_writes=False is for a checkpoint in S3, but checkpoint_path is the "
-                f"local file {target}, on which conflicts are always found. Leave it out"
+                f"local file {place}, on which conflicts are always found. Leave it out"
             )
         if client is not None and not hasattr(client, "list_objects_v2"):
             hint = " Pass its get_client()" if hasattr(client, "get_client") else ""
             raise ConfigurationError(f"client must be a boto3 S3 client, not {client!r}.{hint}")
         self._client = client if client is not None else make_client()
         self._store: CheckpointStore
-        if isinstance(target, Path):
-            self._store = CheckpointFile(target)
+        if isinstance(place, Path):
+            self._store = CheckpointFile(place)
         else:
-            self._store = CheckpointObject(self._client, target, conditional=conditional_writes)
-            self._note_own_key(target)
+            self._store = CheckpointObject(self._client, place, conditional=conditional_writes)
+            self._note_own_key(place)
 
     def get_new_files(
         self, batch_size: int = 5, storage_class: str | None = "STANDARD"
@@ -123,7 +144,9 @@ class S3IncrementalProcessor:
 
         Args:
             batch_size: The most files to return.
-            storage_class: The only storage class that counts; None leaves it to `objects`.
+            storage_class: The only storage class that counts; None leaves it to `objects`. Each
+                value has an account of its own in the checkpoint: what was committed under one is
+                new to another, and so is a file that a lifecycle rule moves into another class.
 
         Returns:
             `s3://` URIs in the order of LastModified, then key; empty if nothing is new.
@@ -138,24 +161,29 @@ class S3IncrementalProcessor:
         self._pending = None
         began = time.monotonic()
         stored = self._store.read()
-        checkpoint = Checkpoint() if stored.text is None else decode_any_checkpoint(stored.text)
+        document = CheckpointDocument.read(stored.text, storage_class)
+        checkpoint = document.account(storage_class)
         selection = objects.selection(self._location.key, bucket=self._location.bucket)
-        if self._own_key is not None:
-            selection = without(self._own_key, selection)
-        look = self._scanner.scan(
+        scan = self._scanner(storage_class).scan(
             self._client,
             replace(self._location, key=objects.list_prefix(self._location.key)),
-            checkpoint,
-            selection=selection,
+            checkpoint or Checkpoint(),
+            given=None if checkpoint is None else encode_checkpoint(checkpoint),
+            selection=replace(selection, own_key=self._own_key),
             limits=replace(self._limits, policy=BatchPolicy(max_files=batch_size)),
         )
-        result = look.result
-        self._pending = _Pending(result.checkpoint, stored.version)
+        result = scan.result
+        following = document.with_account(storage_class, result.checkpoint)
+        self._pending = _Pending(following, stored.version)
         report = describe_scan(result, source=self._location.uri, seconds=time.monotonic() - began)
         _log.info(report.summary)
         for warning in report.warnings:
             _log.warning(warning)
-        return [S3Location(self._location.bucket, each.key).uri for each in result.objects]
+        return [
+            S3Location(self._location.bucket, each.key).uri
+            for batch in result.batches
+            for each in batch.objects
+        ]
 
     def commit_checkpoint(self) -> None:
         """Stores that the files of the last `get_new_files` are done.
@@ -173,7 +201,7 @@ class S3IncrementalProcessor:
         if self._pending is None:
             _log.warning("%s: nothing to commit", self._store.name)
             return
-        text = encode_checkpoint(self._pending.checkpoint)
+        text = self._pending.document.encoded()
         try:
             self._store.write(text, replacing=self._pending.replacing)
         except CheckpointConflictError:
@@ -183,7 +211,7 @@ class S3IncrementalProcessor:
         _log.info("%s: checkpoint committed", self._store.name)
 
     def reset_checkpoint(self) -> None:
-        """Starts over: from now on everything is new again.
+        """Starts over, for all storage classes: from now on everything is new again.
 
         What the last `get_new_files` returned can no longer be committed, neither here nor by
         another processor that read the checkpoint before.
@@ -203,20 +231,29 @@ class S3IncrementalProcessor:
     def _restart(self) -> None:
         stored = self._store.read()
         try:
-            before = Checkpoint() if stored.text is None else decode_any_checkpoint(stored.text)
+            before = CheckpointDocument.read(stored.text)
         except CheckpointFormatError as error:
             _log.warning("%s: replaced by a new checkpoint: %s", self._store.name, error)
-            before = Checkpoint()
-        after = before.restarted()
-        self._store.write(encode_checkpoint(after), replacing=stored.version)
-        _log.info("%s: reset, generation %d begins", self._store.name, after.generation)
+            before = CheckpointDocument()
+        self._store.write(before.restarted().encoded(), replacing=stored.version)
+        _log.info("%s: reset, every file is new again", self._store.name)
+
+    def _scanner(self, storage_class: str | None) -> Scanner:
+        if storage_class not in self._scanners:
+            # Nobody waits for a processor as the daemon waits for a tick: it lists everything.
+            self._scanners[storage_class] = Scanner(
+                time_budget=None,
+                max_concurrent_requests=self._max_concurrent_requests,
+                max_index_bytes=self._max_index_bytes,
+            )
+        return self._scanners[storage_class]
 
     def _note_own_key(self, checkpoint: S3Location) -> None:
         if self._location.covers(checkpoint):
-            self._own_key = checkpoint.key
+            self._own_key = checkpoint.key.encode("utf-8", "surrogatepass")
             _log.warning(
-                "The checkpoint %s lies inside the scanned prefix %s. It is never handed over, "
-                "but other readers of the prefix see it; a place outside is better",
+                "The checkpoint %s lies inside the scanned prefix %s. It is never returned, but "
+                "other readers of the prefix see it; a place outside is better",
                 checkpoint,
                 self._location,
             )

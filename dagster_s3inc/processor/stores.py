@@ -3,15 +3,21 @@
 Both replace the checkpoint only if nobody else has replaced it since it was read (optimistic
 concurrency control), so of two processors that commit, the second gets an error.
 
-For an S3 object this is the server's doing, and a server that ignores the condition answers as one
-that found it fulfilled. So the first write under each kind of condition (nothing there yet; a
-certain version there) is sent once more, under a condition of that kind that cannot be fulfilled.
-A server that accepts this as well has just shown that it does not look.
+For an S3 object, the server has to compare. Servers do that wrongly in two ways, and both are found
+out:
+
+- A server that ignores conditions answers like one that found them fulfilled. So the first write
+  under each kind of condition (nothing there yet; a certain version there) is sent once more, under
+  a condition that cannot be fulfilled. A server that accepts this as well ignores conditions.
+- Ceph's gateway compares If-Match with the ETag without its quotes, and so refuses each ETag that
+  it has given itself. So after a refusal the object is read. If it is still what was read before,
+  the ETag is sent in its other form, and from then on in the form that the server takes.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
@@ -21,17 +27,30 @@ from uuid import uuid4
 from botocore.exceptions import ClientError
 from filelock import FileLock
 
-from dagster_s3inc.errors import CheckpointConflictError, ConditionalWritesError
+from dagster_s3inc.errors import (
+    CheckpointConflictError,
+    ConditionalWritesError,
+    ConfigurationError,
+)
 from dagster_s3inc.s3.failures import translated_failures
 from dagster_s3inc.s3.location import S3Location
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["CheckpointFile", "CheckpointObject", "CheckpointStore", "Stored"]
+__all__ = [
+    "CheckpointFile",
+    "CheckpointObject",
+    "CheckpointStore",
+    "StoredText",
+    "checkpoint_place",
+]
+
+# A scheme has two letters at least, so that the drive of a Windows path is not taken for one.
+_URI: Final = re.compile(r"[a-z][a-z0-9+.-]+:/|s3:", re.IGNORECASE)
 
 
-class Stored(NamedTuple):
+class StoredText(NamedTuple):
     """What was read.
 
     Attributes:
@@ -50,7 +69,7 @@ class CheckpointStore(Protocol):
     def name(self) -> str:
         """The place, for messages."""
 
-    def read(self) -> Stored:
+    def read(self) -> StoredText:
         """Reads the text and its version."""
 
     def write(self, text: str, *, replacing: str | None) -> None:
@@ -61,6 +80,38 @@ class CheckpointStore(Protocol):
         """
 
 
+def checkpoint_place(checkpoint_path: str | Path) -> S3Location | Path:
+    """Reads where a checkpoint is kept: `s3://BUCKET/KEY` or a local path.
+
+    Raises:
+        ConfigurationError: It names neither an object nor a file.
+    """
+    if not isinstance(checkpoint_path, (str, os.PathLike)):
+        raise ConfigurationError(
+            f"checkpoint_path must be s3://BUCKET/KEY or a file's path, not {checkpoint_path!r}"
+        )
+    text = str(checkpoint_path)
+    if text.startswith("s3://"):
+        location = S3Location.parse(text)
+        if not location.key or location.key.endswith("/"):
+            raise ConfigurationError(
+                f"checkpoint_path {text!r} names no object. Write s3://BUCKET/KEY, for example "
+                f"s3://{location.bucket}/checkpoints/orders.json"
+            )
+        return location
+    if _URI.match(text):
+        raise ConfigurationError(
+            f"checkpoint_path {text!r} is neither s3://BUCKET/KEY nor a file's path. Write an "
+            f"object as s3://BUCKET/KEY, as text and not as a Path, and a file without a scheme"
+        )
+    path = Path(checkpoint_path)
+    if not text or path.is_dir():
+        raise ConfigurationError(
+            f"checkpoint_path {text!r} names no file. Write a file's path or s3://BUCKET/KEY"
+        )
+    return path
+
+
 class CheckpointFile:
     """One local file, replaced atomically under a lock file beside it (`NAME.lock`)."""
 
@@ -69,13 +120,13 @@ class CheckpointFile:
         self._path = path
         self._lock = FileLock(f"{path}.lock")
 
-    def read(self) -> Stored:
+    def read(self) -> StoredText:
         """Reads the file; raises OSError where it cannot be read."""
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
-            return Stored(None, None)
-        return Stored(content.decode("utf-8", "replace"), _digest(content))
+            return StoredText(None, None)
+        return StoredText(content.decode("utf-8", "replace"), _sha256(content))
 
     def write(self, text: str, *, replacing: str | None) -> None:
         """Replaces the file; folders that are missing are made."""
@@ -104,38 +155,39 @@ class CheckpointObject:
 
     # 409 is what S3 answers to one of two conditional writes that meet, 404 what it answers to
     # If-Match on an object that has been deleted since.
-    _LOST: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"})
+    _REFUSED: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"})
+    # One more for a write that meets another, one more for the other form of the ETag.
+    _TRIES: Final = 3
     _NONCE: Final = "dagster-s3inc-write"
-    # No content has this ETag: as an MD5 nobody knows one, and others are of another length.
+    # No content has this ETag: nobody knows a text of this MD5, and other ETags have other lengths.
     _NO_ETAG: Final = f'"{"0" * 32}"'
 
     def __init__(self, client: S3Client, location: S3Location, *, conditional: bool = True) -> None:
         self.name = location.uri
         self._client = client
-        self._location = location
+        self._place: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
         self._conditional = conditional
         self._writer = uuid4().hex
+        self._etags_in_quotes = True
         self._honoured: set[str] = set()
         self._ignored = False
 
-    def read(self) -> Stored:
+    def read(self) -> StoredText:
         """Reads the object; raises S3RequestError where it cannot be read."""
         with translated_failures(f"read the checkpoint {self.name}"):
             try:
-                response = self._client.get_object(
-                    Bucket=self._location.bucket, Key=self._location.key
-                )
+                response = self._client.get_object(**self._place)
             except self._client.exceptions.NoSuchKey:
-                return Stored(None, None)
-            return Stored(response["Body"].read().decode("utf-8", "replace"), response["ETag"])
+                return StoredText(None, None)
+            return StoredText(response["Body"].read().decode("utf-8", "replace"), response["ETag"])
 
     def write(self, text: str, *, replacing: str | None) -> None:
         """Replaces the object.
 
         Raises:
             CheckpointConflictError: As for every store.
-            ConditionalWritesError: The server ignores or refuses conditions. If it ignores them,
-                the first write of this store has been made, and no other is tried.
+            ConditionalWritesError: The server refuses, ignores or misreads conditions. If it
+                ignores them, the first write of this store has been made, and no other is tried.
             S3RequestError: It could not be written. The same write can be tried again, even if
                 this one got through and only its answer was lost.
         """
@@ -144,63 +196,85 @@ class CheckpointObject:
                 if self.read().version != replacing:
                     raise _conflict(self.name)
                 self._put(text)
-                return
-            if self._ignored:
+            elif self._ignored:
                 raise _ignored(self.name)
-            condition = {"IfNoneMatch": "*"} if replacing is None else {"IfMatch": replacing}
-            # What was refused may still be there: botocore sends a request again whose answer was
-            # lost on the way, and the second one fails on what the first one wrote.
-            if not self._put(text, condition) and self._current_nonce() != self._nonce(text):
+            else:
+                self._write_if_unchanged(text, replacing)
+
+    def _write_if_unchanged(self, text: str, replacing: str | None) -> None:
+        kind = "IfNoneMatch" if replacing is None else "IfMatch"
+        for _ in range(self._TRIES):
+            expected = "*" if replacing is None else self._written(replacing)
+            refusal = self._put(text, kind, expected)
+            if refusal is None:
+                self._require_refusal(text, kind)
+                return
+            version, nonce = self._current()
+            # What was refused may be there all the same: botocore sends a request again whose
+            # answer was lost, and the second one fails on what the first one wrote.
+            if nonce == self._nonce(text):
+                return
+            if version != replacing:
                 raise _conflict(self.name)
-            self._require_refusal(text, *condition)
+            if refusal != "ConditionalRequestConflict" and replacing is not None:
+                self._etags_in_quotes = not self._etags_in_quotes
+        if refusal == "ConditionalRequestConflict":
+            raise _conflict(self.name)
+        raise _without_conditions(
+            self.name,
+            f"refuses a write under the condition that nobody else has written ({kind}), although "
+            f"nobody has: what is stored is what was read. Nothing was written",
+        )
 
     def _require_refusal(self, text: str, kind: str) -> None:
+        """Finds out, once for each kind of condition, whether the server ignores it."""
         if kind in self._honoured:
             return
-        impossible = {"IfNoneMatch": "*", "IfMatch": self._NO_ETAG}[kind]
-        if self._put(text, {kind: impossible}):
+        if self._put(text, kind, "*" if kind == "IfNoneMatch" else self._NO_ETAG) is None:
             self._ignored = True
             raise _ignored(self.name)
 
-    def _put(self, text: str, condition: dict[str, Any] | None = None) -> bool:
-        """Sends a write; False if the server refused it because of the condition."""
-        condition = condition or {}
+    def _put(self, text: str, kind: str | None = None, expected: str = "") -> str | None:
+        """Sends a write; gives the error code if the server refused it because of the condition."""
         try:
             self._client.put_object(
-                Bucket=self._location.bucket,
-                Key=self._location.key,
                 Body=text.encode("utf-8"),
                 ContentType="application/json",
                 Metadata={self._NONCE: self._nonce(text)},
-                **condition,
+                **self._place,
+                **({} if kind is None else {kind: expected}),
             )
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if condition and code in self._LOST:
-                self._honoured.update(condition)
-                return False
-            if condition and code in ("NotImplemented", "501"):
+            if kind is not None and code in self._REFUSED:
+                self._honoured.add(kind)
+                return code
+            if kind is not None and code in ("NotImplemented", "501"):
                 raise _without_conditions(
                     self.name, f"refuses conditional writes ({error}), so nothing was written"
                 ) from error
             raise
-        return True
+        return None
+
+    def _written(self, etag: str) -> str:
+        return etag if self._etags_in_quotes else etag.strip('"')
 
     def _nonce(self, text: str) -> str:
         """Tells this store's write of this text from every other."""
-        return f"{self._writer}-{_digest(text.encode('utf-8'))}"
+        return f"{self._writer}-{_sha256(text.encode('utf-8'))}"
 
-    def _current_nonce(self) -> str | None:
+    def _current(self) -> tuple[str | None, str | None]:
+        """The version that is stored, and the nonce of the write that made it."""
         try:
-            head = self._client.head_object(Bucket=self._location.bucket, Key=self._location.key)
+            head = self._client.head_object(**self._place)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_FOUND:
-                return None
+                return None, None
             raise
-        return head["Metadata"].get(self._NONCE)
+        return head["ETag"], head["Metadata"].get(self._NONCE)
 
 
-def _digest(content: bytes) -> str:
+def _sha256(content: bytes) -> str:
     return sha256(content).hexdigest()
 
 

@@ -30,7 +30,7 @@ def test_durations(text: str, seconds: float) -> None:
 @pytest.mark.parametrize("text", ["1x", "m", "-5", "1m1h", "", "1 h", "PT1H", "None"])
 def test_wrong_durations_are_refused(text: str) -> None:
     """What is not a duration is an error that says how to write one."""
-    with pytest.raises(ConfigurationError, match="is not a duration.* as in 90s, 15m, 1h30m"):
+    with pytest.raises(ConfigurationError, match=r"is not a duration.* as in 90s, 15m, 1h30m"):
         parse_duration(text)
 
 
@@ -51,5 +51,5 @@ def test_moments(text: str) -> None:
 def test_wrong_moments_are_refused(text: str) -> None:
     """What is not a moment, or has no time zone, is an error that says how to write it."""
     for parse in (parse_moment, parse_start):
-        with pytest.raises(ConfigurationError, match="is not a moment.*time zone, as in 2026"):
+        with pytest.raises(ConfigurationError, match=r"is not a moment.*time zone, as in 2026"):
             parse(text)

@@ -11,7 +11,6 @@ import pytest
 from dagster_aws.s3 import S3Resource
 
 from dagster_s3inc import ObjectFilter, S3IncrementalProcessor
-from dagster_s3inc.core.codec import decode_checkpoint
 from dagster_s3inc.errors import (
     BucketNotFoundError,
     CheckpointConflictError,
@@ -20,9 +19,10 @@ from dagster_s3inc.errors import (
     ConfigurationError,
     S3IncError,
 )
-from dagster_s3inc.processor.target import checkpoint_target
+from dagster_s3inc.processor.document import CheckpointDocument
+from dagster_s3inc.processor.stores import checkpoint_place
 from tests.faults import error, faulty_proxy
-from tests.servers import S3Server, backdate
+from tests.servers import S3Server, backdate, fill
 
 
 @pytest.fixture(params=["s3", "file"])
@@ -160,7 +160,7 @@ def test_corrupt_checkpoint_is_left_until_a_reset(
     else:
         Path(checkpoint_path).parent.mkdir()
         Path(checkpoint_path).write_bytes(b"\xff{")
-    with pytest.raises(CheckpointFormatError, match=r"it is no JSON.*call reset_checkpoint\(\)"):
+    with pytest.raises(CheckpointFormatError, match=r"it is not JSON.*call reset_checkpoint\(\)"):
         make().get_new_files()
     make().reset_checkpoint()
     assert make().get_new_files() == uris("a")
@@ -180,13 +180,18 @@ def test_old_format_is_read(client: Any, bucket: str, tmp_path: Path, put: Any, 
     processor = S3IncrementalProcessor(f"s3://{bucket}/in/", path, client=client)
     assert processor.get_new_files() == uris("c")
     processor.commit_checkpoint()
-    assert decode_checkpoint(path.read_text()).floor.key == "in/b"
+    account = CheckpointDocument.read(path.read_text()).account("STANDARD")
+    assert account is not None
+    assert account.watermark is not None
+    assert account.watermark.key == "in/b"
+    # Of which class it was is not known, so to another class all files are new.
+    assert processor.get_new_files(storage_class=None) == uris("a", "b", "c")
 
 
 def test_own_checkpoint_is_no_data(
     client: Any, bucket: str, put: Any, uris: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A checkpoint inside the prefix is never handed over, and the log says where it lies."""
+    """A checkpoint inside the prefix is never returned, and the log says where it lies."""
     put("a")
     inside = f"s3://{bucket}/in/cp.json"
     processor = S3IncrementalProcessor(f"s3://{bucket}/in/", inside, client=client)
@@ -217,6 +222,86 @@ def test_storage_class_filter(
         ConfigurationError, match="contradicts objects, which lets through only GLACIER"
     ):
         found(ObjectFilter(storage_classes=["GLACIER"]))
+
+
+def test_each_storage_class_has_an_account(
+    moto: S3Server, new_bucket: Callable[[S3Server], str], tmp_path: Path
+) -> None:
+    """What is committed for one class leaves the others as they are, old files and all."""
+    bucket, client = new_bucket(moto), moto.client()
+    old = datetime.now(timezone.utc) - timedelta(days=9)
+
+    def put(storage_class: str, *names: str) -> None:
+        for name in names:
+            client.put_object(Bucket=bucket, Key=name, Body=b"", StorageClass=storage_class)
+            backdate(bucket, name, old)
+
+    put("STANDARD", "a", "b")
+    put("GLACIER", "c", "d")
+    processor = S3IncrementalProcessor(f"s3://{bucket}", tmp_path / "cp", client=client)
+
+    def committed(storage_class: str | None, batch_size: int = 9) -> str:
+        files = processor.get_new_files(batch_size, storage_class)
+        processor.commit_checkpoint()
+        return "".join(uri[-1] for uri in files)
+
+    assert committed("STANDARD", 1) == "a"
+    assert committed("GLACIER", 1) == "c"
+    put("GLACIER", "e")
+    assert committed("STANDARD") == "b"
+    assert [committed("GLACIER"), committed("GLACIER")] == ["d", "e"]
+    assert [committed(each) for each in ("STANDARD", "GLACIER")] == ["", ""]
+    assert committed(None) == "ab"
+    # A lifecycle rule moves a file: its new class has never seen it.
+    put("GLACIER", "a")
+    assert [committed("GLACIER"), committed("GLACIER")] == ["", "a"]
+    processor.reset_checkpoint()
+    assert [committed(each) for each in ("STANDARD", "GLACIER", None)] == ["b", "acde", "b"]
+
+
+def test_undecided_files_are_logged_until_a_reset(
+    moto: S3Server,
+    new_bucket: Callable[[S3Server], str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """More changes than a new process can tell apart: nothing is lost, and a reset ends it."""
+    bucket, client = new_bucket(moto), moto.client()
+    old = datetime.now(timezone.utc) - timedelta(days=9)
+
+    def put(*keys: str) -> None:
+        fill(bucket, keys)
+        for key in keys:
+            backdate(bucket, key, old)
+
+    def make() -> S3IncrementalProcessor:
+        return S3IncrementalProcessor(
+            f"s3://{bucket}", tmp_path / "cp", client=client, late_file_capacity=12
+        )
+
+    def committed(processor: S3IncrementalProcessor) -> list[str]:
+        files = processor.get_new_files(batch_size=1000)
+        processor.commit_checkpoint()
+        return files
+
+    put("first")
+    processor = make()
+    committed(processor)
+    late = [f"late/{number:03}" for number in range(200)]
+    put(*late)
+    # With the index of this process, any number of late files is told apart.
+    assert len(committed(processor)) == 200
+    more = [f"more/{number:03}" for number in range(200)]
+    put(*more)
+    caplog.clear()
+    assert committed(make()) == committed(make()) == []
+    assert "200" in caplog.text
+    client.put_object(Bucket=bucket, Key="new", Body=b"x")
+    assert committed(make()) == [f"s3://{bucket}/new"]
+    make().reset_checkpoint()
+    caplog.clear()
+    assert len(committed(make())) == 402
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
 def test_lookback_is_honoured(
@@ -291,7 +376,7 @@ def test_bad_paths_are_refused(path: str, checkpoint: Any, says: str) -> None:
 @pytest.mark.parametrize("path", [r"C:\lake\ck.json", "C:/lake/ck.json", "s3/ck.json", "a:b.json"])
 def test_local_paths_are_taken(path: str) -> None:
     """A drive letter is no scheme, and a colon makes no URI."""
-    assert checkpoint_target(path) == Path(path)
+    assert checkpoint_place(path) == Path(path)
 
 
 @pytest.mark.parametrize(
@@ -346,7 +431,7 @@ def test_it_logs_and_does_not_print(
         processor.get_new_files()
         processor.commit_checkpoint()
         processor.reset_checkpoint()
-    assert "1 file (1 byte) in 1 batch in generation 1: looked at 1 object" in caplog.text
+    assert "1 file (1 byte) in 1 batch" in caplog.text
     assert "checkpoint committed" in caplog.text
-    assert "generation 2 begins" in caplog.text
+    assert "reset, every file is new again" in caplog.text
     assert capsys.readouterr() == ("", "")

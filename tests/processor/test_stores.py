@@ -15,7 +15,7 @@ from dagster_s3inc.processor.stores import (
     CheckpointFile,
     CheckpointObject,
     CheckpointStore,
-    Stored,
+    StoredText,
 )
 from dagster_s3inc.s3.location import S3Location
 from tests import faults
@@ -34,7 +34,7 @@ def store(
 
 def test_what_is_written_is_read(store: CheckpointStore) -> None:
     """An empty store says so; a written one gives the text and a version."""
-    assert store.read() == Stored(None, None)
+    assert store.read() == StoredText(None, None)
     store.write("one", replacing=None)
     text, version = store.read()
     assert text == "one"
@@ -101,6 +101,17 @@ def test_file_is_replaced_whole(tmp_path: Path) -> None:
     assert not (tmp_path / "cp.new").exists()
 
 
+def as_ceph_compares(exchange: faults.Exchange) -> None:
+    """If-Match is compared with the ETag without its quotes."""
+    expected = exchange.headers["If-Match"]
+    if expected is not None and expected.startswith('"'):
+        faults.error(412, "PreconditionFailed")(exchange)
+        return
+    if expected is not None:
+        exchange.headers.replace_header("If-Match", f'"{expected}"')
+    exchange.pass_on()
+
+
 @pytest.fixture
 def proxied(moto: S3Server, new_bucket: Callable[[S3Server], str]) -> Iterator[tuple[Any, ...]]:
     """A proxy before the moto server, a client that goes through it, and a bucket."""
@@ -135,7 +146,59 @@ def test_server_that_refuses_conditions_is_named(proxied: Any) -> None:
     store = CheckpointObject(client, S3Location(bucket, "cp"))
     with pytest.raises(ConditionalWritesError, match=r"refuses.*nothing was written"):
         store.write("one", replacing=None)
-    assert store.read() == Stored(None, None)
+    assert store.read() == StoredText(None, None)
+
+
+def test_etags_are_sent_in_the_form_that_the_server_takes(proxied: Any) -> None:
+    """On a server that compares ETags without quotes all writes succeed, and a stale one fails."""
+    proxy, client, bucket = proxied
+    sent = []
+
+    def note(exchange: faults.Exchange) -> None:
+        sent.append((exchange.headers["If-Match"] or "*")[0] == '"')
+        as_ceph_compares(exchange)
+
+    proxy.conditional_put = note
+    store = CheckpointObject(client, S3Location(bucket, "cp"))
+    store.write("0", replacing=None)
+    stale = store.read().version
+    for number in "123":
+        store.write(number, replacing=store.read().version)
+    assert store.read().text == "3"
+    # The first two are for If-None-Match. One in quotes is refused; no other is sent so.
+    assert sent == [False, False, True, False, False, False]
+    for each in (store, CheckpointObject(client, S3Location(bucket, "cp"))):
+        with pytest.raises(CheckpointConflictError):
+            each.write("four", replacing=stale)
+    assert store.read().text == "3"
+
+
+@pytest.mark.parametrize("version", [False, True])
+def test_server_that_refuses_for_no_reason_is_at_fault(proxied: Any, version: bool) -> None:
+    """Where nobody has written, the error blames nobody else, and nothing is written."""
+    proxy, client, bucket = proxied
+    store = CheckpointObject(client, S3Location(bucket, "cp"))
+    if version:
+        store.write("one", replacing=None)
+    before = store.read()
+    proxy.conditional_put = faults.error(412, "PreconditionFailed")
+    with pytest.raises(ConditionalWritesError, match="although nobody has: what is stored is what"):
+        store.write("two", replacing=before.version)
+    assert store.read() == before
+
+
+def test_write_that_meets_another_is_tried_again(proxied: Any) -> None:
+    """A 409 by a write that came to nothing fails no other; one that lasts is a conflict."""
+    proxy, client, bucket = proxied
+    passing, meeting = faults.Exchange.pass_on, faults.error(409, "ConditionalRequestConflict")
+    answers = iter([meeting])
+    proxy.conditional_put = lambda exchange: next(answers, passing)(exchange)
+    store = CheckpointObject(client, S3Location(bucket, "cp"))
+    store.write("one", replacing=None)
+    assert store.read().text == "one"
+    proxy.conditional_put = meeting
+    with pytest.raises(CheckpointConflictError):
+        store.write("two", replacing=store.read().version)
 
 
 @pytest.mark.parametrize("fault", [faults.without_conditions, faults.error(501, "NotImplemented")])
