@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import dagster as dg
 
-from dagster_s3inc.batch import SOURCE_TAG
 from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.runs.run_requests import SOURCE_METADATA
 from dagster_s3inc.s3.location import S3Location
 
 __all__ = ["SourceAsset", "build_s3_source_asset", "key_of"]
@@ -19,13 +19,12 @@ SourceAsset = dg.AssetSpec | dg.AssetKey | str | Sequence[str]
 _DESCRIPTION: Final = """\
 The files under `{uri}`.
 
-Each tick of the sensor that hands files over reports a materialization: numbers of that tick \
-alone, and its batches with links to their runs. A tick that hands nothing over, but finds that \
+Each tick of the sensor that requests files reports a materialization: numbers of that tick \
+alone, and its batches with links to their runs. A tick that requests nothing, but finds that \
 files were deleted or appeared late, reports an observation.
 
 After a crash a tick may report twice. Two reports with the same `dagster_s3inc/report_id` are \
-one, so look at each report and do not add them up; the runs, which are never doubled, are what \
-counts."""
+one, so do not add reports up: count the runs, of which there are never two."""
 
 
 def build_s3_source_asset(
@@ -56,11 +55,11 @@ def build_s3_source_asset(
         metadata: As `dagster.AssetSpec` takes it; the URI is added.
         kinds: As `dagster.AssetSpec` takes them; by default `{"s3"}`.
         freshness_policy: When Dagster calls it stale, as in
-            `FreshnessPolicy.time_window(fail_window=timedelta(days=1))`: no files were handed
-            over for a day.
+            `FreshnessPolicy.time_window(fail_window=timedelta(days=1))`: no files came in for
+            a day.
 
     Raises:
-        ConfigurationError: The URI is none.
+        ConfigurationError: The URI is not an S3 URI.
     """
     location = S3Location.parse(uri)
     return dg.AssetSpec(
@@ -69,7 +68,7 @@ def build_s3_source_asset(
         group_name=group_name,
         owners=owners,
         tags=tags,
-        metadata={"dagster/uri": location.uri, SOURCE_TAG: location.uri, **(metadata or {})},
+        metadata={"dagster/uri": location.uri, SOURCE_METADATA: location.uri, **(metadata or {})},
         kinds={"s3"} if kinds is None else kinds,
         freshness_policy=freshness_policy,
     )
@@ -79,7 +78,7 @@ def key_of(source_asset: SourceAsset) -> dg.AssetKey:
     """The key of an asset that stands for a prefix.
 
     Raises:
-        ConfigurationError: It is no such asset and no key.
+        ConfigurationError: It is neither such an asset nor a key.
     """
     if isinstance(source_asset, dg.AssetSpec):
         return source_asset.key

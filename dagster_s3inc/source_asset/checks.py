@@ -1,7 +1,7 @@
-"""The checks of a source asset: is anything given up, and does anything wait too long?
+"""The checks of a source asset: is anything undecided, and does anything wait too long?
 
-Ticks evaluate them, from what they saw. A person may execute them too, as Dagster lets him: that
-tells again what the last tick found, since a run cannot see more than that without a listing.
+Ticks evaluate them. A person may execute them too, as Dagster allows: that repeats what the last
+tick found, since a run would have to list the prefix to find more.
 """
 
 # No "from __future__ import annotations" here: Dagster reads the annotation of `context` as it is.
@@ -11,41 +11,36 @@ from typing import Any, Final
 
 import dagster as dg
 
-from dagster_s3inc.batch import GENERATION_TAG, OVERFLOWS_TAG
 from dagster_s3inc.core.objects import format_time
-from dagster_s3inc.core.outcome import ScanResult
-from dagster_s3inc.core.report import describe_overflow
+from dagster_s3inc.core.report import describe_undecided
+from dagster_s3inc.core.scan import ScanResult
 from dagster_s3inc.core.validation import require_positive
-from dagster_s3inc.core.words import format_bytes
-from dagster_s3inc.instance import latest_evaluation
-from dagster_s3inc.source.asset import SourceAsset, key_of
+from dagster_s3inc.core.words import count, format_bytes
+from dagster_s3inc.dagster_internals import latest_evaluation
+from dagster_s3inc.source_asset.asset import SourceAsset, key_of
 
 __all__ = [
     "BACKLOG_CHECK",
-    "OVERFLOW_CHECK",
+    "LATE_FILES_CHECK",
     "build_s3_source_checks",
     "evaluate_backlog",
-    "evaluate_overflow",
+    "evaluate_late_files",
     "is_news",
     "seconds_waited",
 ]
 
-OVERFLOW_CHECK: Final = "no_file_given_up"
+LATE_FILES_CHECK: Final = "late_files_decided"
 BACKLOG_CHECK: Final = "backlog_age"
 
+_UNDECIDED: Final = "dagster_s3inc/files_undecided"
+
 _WARN: Final = dg.AssetCheckSeverity.WARN
+_ERROR: Final = dg.AssetCheckSeverity.ERROR
 
 _BY_TICKS: Final = (
-    "Evaluated by the sensor's ticks; executing it tells again what the last one found."
+    "Evaluated by the sensor's ticks; executing it repeats what the last of them found."
 )
-
-_ALL_TOLD_APART: Final = "All files that appeared late could be told apart in this generation."
-
-_FORGOTTEN: Final = (
-    "In this generation, more old files changed at a time than the sketch in the cursor can tell "
-    "apart; the ticks' history says when. Files that appeared late then were not handed over. "
-    "Launch the reset job to have everything processed."
-)
+_DECIDED: Final = "Of every file at or below the watermark it is known whether it was requested."
 
 
 def build_s3_source_checks(
@@ -53,25 +48,28 @@ def build_s3_source_checks(
 ) -> dg.AssetChecksDefinition:
     """Builds the checks of a source asset; the ticks of its sensor evaluate them.
 
-    `no_file_given_up` fails when more old files changed at a time than the sketch in the cursor
-    can tell apart, until a reset. `backlog_age` warns while a file waits that is older than a
-    bound. Executing them by hand tells again what the last tick found.
+    `late_files_decided` fails while there are files at or below the watermark of which the sensor
+    cannot know whether it has requested them: as a warning while it still reads its runs, then as
+    an error until a reset ends it. `backlog_age` warns while a file waits that is older than a
+    bound. Executing them by hand repeats what the last tick found.
 
     Args:
         source_asset: What `build_s3_source_asset` made, or its key.
         max_backlog_age: The same as the sensor's; None means that there is no such check.
 
     Raises:
-        ConfigurationError: The bound is no timedelta of more than zero.
+        ConfigurationError: The bound is not a timedelta of more than zero.
     """
     key = key_of(source_asset)
-    laws = {OVERFLOW_CHECK: "No file that appeared late was given up for lack of memory."}
+    descriptions = {LATE_FILES_CHECK: _DECIDED}
     if max_backlog_age is not None:
         require_positive("max_backlog_age", max_backlog_age)
-        laws[BACKLOG_CHECK] = f"No file waits that was modified {max_backlog_age} ago or more."
+        descriptions[BACKLOG_CHECK] = (
+            f"No file waits that was modified {max_backlog_age} ago or more."
+        )
     specs = [
-        dg.AssetCheckSpec(name, asset=key, description=f"{law} {_BY_TICKS}")
-        for name, law in laws.items()
+        dg.AssetCheckSpec(name, asset=key, description=f"{description} {_BY_TICKS}")
+        for name, description in descriptions.items()
     ]
 
     @dg.multi_asset_check(name=f"{key.to_python_identifier()}_checks", specs=specs, can_subset=True)
@@ -101,44 +99,37 @@ def _repeated(check: dg.AssetCheckKey, last: dg.AssetCheckEvaluation | None) -> 
     )
 
 
-def evaluate_overflow(
-    key: dg.AssetKey, result: ScanResult, *, now: datetime, last: dg.AssetCheckEvaluation | None
+def evaluate_late_files(
+    key: dg.AssetKey, result: ScanResult, *, last: dg.AssetCheckEvaluation | None
 ) -> dg.AssetCheckEvaluation:
-    """Says whether files that appeared late were given up in this generation.
+    """Says whether files are undecided: listed, but it is not known if they were requested.
 
     Args:
         key: The asset.
         result: The scan.
-        now: The server's time.
-        last: The last evaluation, which knows of earlier overflows what the checkpoint does not.
+        last: The last evaluation. It knows the numbers where this scan did not reach the end of
+            the listing.
     """
-    checkpoint, overflow = result.checkpoint, result.statistics.overflow
-    told: dict[str, Any] = {
-        GENERATION_TAG: checkpoint.generation,
-        OVERFLOWS_TAG: checkpoint.overflows,
-    }
-    if not checkpoint.overflows:
-        return _evaluation(key, OVERFLOW_CHECK, True, _ALL_TOLD_APART, told)
-    before = None
-    if (
-        last is not None
-        and not last.passed
-        and _value(last, GENERATION_TAG) == checkpoint.generation
-    ):
-        before = last
-    if overflow is None:
-        return before or _evaluation(key, OVERFLOW_CHECK, False, _FORGOTTEN, told)
-    told["dagster_s3inc/overflow_since"] = format_time(now)
-    if before is not None:
-        told["dagster_s3inc/overflow_since"] = _value(before, "dagster_s3inc/overflow_since")
-    told["dagster_s3inc/appeared_about"] = overflow.added
-    told["dagster_s3inc/gone_about"] = overflow.removed
-    told["dagster_s3inc/give_or_take"] = overflow.margin
-    severity = dg.AssetCheckSeverity.ERROR
-    if overflow.looks_like_removal and (before is None or before.severity is _WARN):
-        severity = _WARN
-    words = describe_overflow(overflow)
-    return _evaluation(key, OVERFLOW_CHECK, False, words, told, severity)
+    at_most, undecided = result.checkpoint.undecided, result.statistics.undecided
+    if undecided is not None:
+        numbers = {
+            _UNDECIDED: undecided.files_at_most,
+            "dagster_s3inc/appeared_about": undecided.appeared,
+            "dagster_s3inc/gone_about": undecided.gone,
+            "dagster_s3inc/give_or_take": undecided.margin,
+        }
+        severity = _ERROR if undecided.progress is None else _WARN
+        words = describe_undecided(undecided)
+        return _evaluation(key, LATE_FILES_CHECK, False, words, numbers, severity)
+    if not at_most:
+        return _evaluation(key, LATE_FILES_CHECK, True, _DECIDED, {_UNDECIDED: 0})
+    if last is not None and not last.passed:
+        return last
+    words = (
+        f"Of at most {count(at_most, 'file')} at or below the watermark it is not known whether "
+        f"they were requested. The next complete scan says more."
+    )
+    return _evaluation(key, LATE_FILES_CHECK, False, words, {_UNDECIDED: at_most}, _WARN)
 
 
 def evaluate_backlog(
@@ -152,26 +143,27 @@ def evaluate_backlog(
         now: The server's time.
         max_age: The age from which on it is too long.
     """
-    seen = result.statistics
-    told: dict[str, Any] = {
-        "dagster_s3inc/files_waiting": seen.files_waiting,
-        "dagster_s3inc/bytes_waiting": seen.bytes_waiting,
+    found = result.statistics
+    numbers = {
+        "dagster_s3inc/files_waiting": found.files_waiting,
+        "dagster_s3inc/bytes_waiting": found.bytes_waiting,
         "dagster_s3inc/backlog_seconds": seconds_waited(result, now),
     }
-    if seen.oldest_waiting is None:
-        return _evaluation(key, BACKLOG_CHECK, True, "No file waits.", told)
-    passed = now - seen.oldest_waiting < max_age
+    if found.oldest_waiting is None:
+        return _evaluation(key, BACKLOG_CHECK, True, "No file waits.", numbers)
+    passed = now - found.oldest_waiting < max_age
     words = (
-        f"{seen.files_waiting:,} files ({format_bytes(seen.bytes_waiting)}) wait; the oldest was "
-        f"modified at {format_time(seen.oldest_waiting)}."
+        f"{count(found.files_waiting, 'file')} ({format_bytes(found.bytes_waiting)}) "
+        f"{'waits' if found.files_waiting == 1 else 'wait'}; the oldest was modified at "
+        f"{format_time(found.oldest_waiting)}."
     )
     if not passed:
         words = (
             f"{words} That is {max_age} ago or more. After a reset, or where old files are there "
-            f"at first, this passes by itself. Else more arrives than is handed over: raise "
-            f"max_batches_per_tick or the size of batches, or see what holds the runs up."
+            f"at first, this passes by itself. Else more arrives than is requested: raise "
+            f"max_batches_per_tick or the size of batches, or find out what holds the runs up."
         )
-    return _evaluation(key, BACKLOG_CHECK, passed, words, told, _WARN)
+    return _evaluation(key, BACKLOG_CHECK, passed, words, numbers, _WARN)
 
 
 def seconds_waited(result: ScanResult, now: datetime) -> float:
@@ -186,12 +178,8 @@ def is_news(evaluation: dg.AssetCheckEvaluation, last: dg.AssetCheckEvaluation |
 
 
 def _gist(evaluation: dg.AssetCheckEvaluation) -> tuple[Any, ...]:
-    return evaluation.passed, evaluation.severity, _value(evaluation, OVERFLOWS_TAG)
-
-
-def _value(evaluation: dg.AssetCheckEvaluation, name: str) -> Any:
-    value = evaluation.metadata.get(name)
-    return None if value is None else value.value
+    undecided = evaluation.metadata.get(_UNDECIDED)
+    return evaluation.passed, evaluation.severity, undecided and undecided.value
 
 
 def _evaluation(
@@ -200,7 +188,7 @@ def _evaluation(
     passed: bool,
     description: str,
     metadata: Mapping[str, Any],
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    severity: dg.AssetCheckSeverity = _ERROR,
 ) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
         asset_key=key,

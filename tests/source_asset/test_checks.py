@@ -24,13 +24,13 @@ def test_check_that_no_tick_evaluated_is_not_known() -> None:
     """Executed by hand before any tick, a check says that it does not know, and warns."""
     with dg.DagsterInstance.ephemeral() as instance:
         found = execute(instance)
-    assert set(found) == {"no_file_given_up", "backlog_age"}
+    assert set(found) == {"late_files_decided", "backlog_age"}
     for each in found.values():
         assert (each.passed, each.severity) == (False, dg.AssetCheckSeverity.WARN)
         assert "no tick has evaluated this yet" in each.description
 
 
-def test_check_executed_by_hand_tells_what_the_last_tick_found() -> None:
+def test_check_executed_by_hand_repeats_what_the_last_tick_found() -> None:
     """Executed by hand after a tick, and again, a check says what that tick found."""
     said = dg.AssetCheckEvaluation(
         asset_key=SPEC.key,

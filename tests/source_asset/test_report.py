@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -10,6 +11,13 @@ import dagster as dg
 import pytest
 
 from dagster_s3inc import BatchPolicy, build_s3_incremental_sensor, build_s3_source_asset
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.cursor_format import decode_checkpoint, encode_checkpoint
+from dagster_s3inc.core.ledger import LedgerProgress
+from dagster_s3inc.core.scan import ScanResult, scan
+from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.core.statistics import Undecided
+from dagster_s3inc.source_asset.checks import evaluate_late_files, is_news
 from tests.servers import S3Server, backdate
 
 FILES = dg.AssetKey("landing_files")
@@ -82,8 +90,8 @@ def checks(events: list[Any]) -> dict[str, Any]:
     return {each.check_name: each for each in events if isinstance(each, dg.AssetCheckEvaluation)}
 
 
-def test_files_handed_over_are_a_materialization(ticks: Ticks, put: Any) -> None:
-    """A tick that hands over reports its numbers, its batches, and links to their runs."""
+def test_requested_files_are_a_materialization(ticks: Ticks, put: Any) -> None:
+    """A tick that requests files reports its numbers, its batches, and links to their runs."""
     put("in/a", minutes=9)
     put("in/b", minutes=8)
     put("in/c", minutes=7)
@@ -92,16 +100,16 @@ def test_files_handed_over_are_a_materialization(ticks: Ticks, put: Any) -> None
     assert isinstance(event, dg.AssetMaterialization)
     assert event.asset_key == FILES
     assert "2 files (6 bytes) in 1 batch in generation 1" in (event.description or "")
-    told = values(event)
-    assert (told["files"], told["bytes"], told["objects_listed"]) == (2, 6, 4)
-    assert (told["files_waiting"], told["bytes_waiting"]) == (2, 6)
-    assert told["backlog_seconds"] > 6 * 60
-    assert (told["generation"], told["overflows"], told["files_gone"]) == (1, 0, 0)
-    assert {"seconds", "list_requests", "bytes_listed", "files_revealed"} <= told.keys()
+    numbers = values(event)
+    assert (numbers["files"], numbers["bytes"], numbers["objects_listed"]) == (2, 6, 4)
+    assert (numbers["files_waiting"], numbers["bytes_waiting"]) == (2, 6)
+    assert numbers["backlog_seconds"] > 6 * 60
+    assert (numbers["generation"], numbers["files_undecided"], numbers["files_gone"]) == (1, 0, 0)
+    assert {"seconds", "list_requests", "bytes_listed", "files_found_late"} <= numbers.keys()
     [batch] = records(event)
     assert (batch["first_key"], batch["last_key"], batch["files"]) == ("in/a", "in/b", 2)
-    link = f"1. [{batch['batch_id']}](/runs?q%5B0%5D=tag%3Adagster_s3inc%2Fbatch_id%3D"
-    assert told["batch_runs"] == f"{link}{batch['batch_id']})"
+    link = f"1. [{batch['batch_id']}](/runs?q%5B0%5D=tag%3Adagster%2Fs3inc%2Fbatch_id%3D"
+    assert numbers["batch_runs"] == f"{link}{batch['batch_id']})"
 
 
 def test_nothing_new_reports_nothing(ticks: Ticks, put: Any) -> None:
@@ -112,7 +120,7 @@ def test_nothing_new_reports_nothing(ticks: Ticks, put: Any) -> None:
 
 
 def test_deletion_is_an_observation(ticks: Ticks, put: Any, moto: S3Server, bucket: str) -> None:
-    """A tick that hands nothing over, but finds a file gone, observes: nothing downstream runs."""
+    """A tick that requests nothing, but finds a file gone, observes: nothing downstream runs."""
     put("in/a", "in/b")
     ticks.tick()
     moto.client().delete_object(Bucket=bucket, Key="in/a")
@@ -122,19 +130,19 @@ def test_deletion_is_an_observation(ticks: Ticks, put: Any, moto: S3Server, buck
     assert ticks.tick() == []
 
 
-def test_late_file_is_told_twice(ticks: Ticks, put: Any) -> None:
-    """A file below the floor is told when it is revealed, and when it is handed over."""
+def test_late_file_is_reported_twice(ticks: Ticks, put: Any) -> None:
+    """A file below the watermark is reported when it is found, and when it is requested."""
     put("in/a", minutes=20)
     ticks.tick(lookback=5 * MINUTES)
     put("in/late", minutes=30)
     [event] = ticks.tick(lookback=5 * MINUTES)
-    assert values(event)["files_revealed"] == 1
+    assert values(event)["files_found_late"] == 1
     [event, *_] = ticks.tick(lookback=5 * MINUTES)
     assert values(event)["files_late"] == 1
 
 
 def test_report_that_comes_twice_is_recognisable(ticks: Ticks, put: Any) -> None:
-    """The same hand-over has the same report id, which is the data version; another has not."""
+    """The same request has the same report id, which is the data version; another has not."""
     put("in/a")
     reports = [ticks.evaluate().asset_events[0] for _ in range(2)]
     [same] = {values(each)["report_id"] for each in reports}
@@ -160,54 +168,88 @@ def test_many_batches_are_shown_in_part(ticks: Ticks, put: Any) -> None:
     assert values(event)["batches_not_shown"] == 1
 
 
-def test_files_without_a_partition_are_told_once(ticks: Ticks, put: Any) -> None:
+def test_unpartitioned_files_are_reported_once(ticks: Ticks, put: Any) -> None:
     """Files that are in no group are observed when their number changes, not tick by tick."""
     options: dict[str, Any] = {"group_by": r"dt=(?P<day>[^/]+)/"}
     put("in/x")
     [event, *_] = ticks.tick(**options)
-    assert values(event)["files_unplaced"] == 1
+    assert values(event)["files_unpartitioned"] == 1
     assert "in no group" in (event.description or "")
     assert ticks.tick(**options) == []
     put("in/y")
     [event] = ticks.tick(**options)
-    assert values(event)["files_unplaced"] == 2
+    assert values(event)["files_unpartitioned"] == 2
 
 
-def test_overflow_check(ticks: Ticks, put: Any) -> None:
-    """The check fails with an overflow, says since when, stays failed, and passes after a reset."""
-    options: dict[str, Any] = {"sketch_cells": 8, "lookback": timedelta(0)}
+UNDECIDED: dict[str, Any] = {"late_file_capacity": 12, "lookback": timedelta(0)}
+
+
+def test_late_files_check(ticks: Ticks, put: Any) -> None:
+    """The check fails while files are undecided, names the ways out, and passes after a reset."""
     put("in/first", minutes=1440)
-    assert checks(ticks.tick(**options))["no_file_given_up"].passed
-    put(*(f"in/late{number}" for number in range(30)), minutes=2880)
-    failed = checks(ticks.tick(**options))["no_file_given_up"]
-    assert not failed.passed
-    assert failed.severity == dg.AssetCheckSeverity.ERROR
-    assert "Launch the reset job" in failed.description
-    since = values(failed)["overflow_since"]
-    assert values(failed)["overflows"] == 1
-    # Exact is only the net number; with so few cells the rest is rough.
+    assert checks(ticks.tick(**UNDECIDED))["late_files_decided"].passed
+    # No process remembers, the runs are not there, and these are too many for the digest.
+    put(*(f"in/late{number}" for number in range(60)), minutes=2880)
+    failed = checks(ticks.tick(**UNDECIDED))["late_files_decided"]
+    assert (failed.passed, failed.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "accept_listed" in failed.description
+    assert "matching" in failed.description
+    assert values(failed)["files_undecided"] >= 60
+    # With so few cells the estimate is rough.
     assert values(failed)["appeared_about"] >= 30
-    assert ticks.tick(**options) == []
+    assert ticks.tick(**UNDECIDED) == []
     put("in/new")
-    again = checks(ticks.tick(**options))["no_file_given_up"]
-    assert (again.passed, values(again)["overflow_since"]) == (False, since)
-    ticks.cursor = '{"version":1,"generation":2,"recent":"","wanted":"","overflows":0}'
-    assert checks(ticks.tick(**options))["no_file_given_up"].passed
+    [event, again] = ticks.tick(**UNDECIDED)
+    assert (values(event)["files"], values(event)["files_undecided"]) == (
+        1,
+        values(failed)["files_undecided"],
+    )
+    assert not again.passed
+    ticks.cursor = encode_checkpoint(decode_checkpoint(ticks.cursor or "").restarted())
+    assert checks(ticks.tick(**UNDECIDED))["late_files_decided"].passed
 
 
-def test_mass_deletion_is_a_warning(ticks: Ticks, put: Any, moto: S3Server, bucket: str) -> None:
-    """Where many went and none seems to have come, the check only warns."""
-    options: dict[str, Any] = {"sketch_cells": 8, "lookback": timedelta(0)}
-    put(*(f"in/{number:02}" for number in range(40)), minutes=2880)
-    ticks.tick(**options)
-    for number in range(40):
-        moto.client().delete_object(Bucket=bucket, Key=f"in/{number:02}")
-    failed = checks(ticks.tick(**options))["no_file_given_up"]
-    assert (failed.passed, failed.severity) == (False, dg.AssetCheckSeverity.WARN)
+def result_of(undecided: Undecided | None, at_most: int) -> ScanResult:
+    """A scan that found nothing but this."""
+    result = scan(Checkpoint(), [], now=datetime.now(timezone.utc), selection=Selection())
+    return replace(
+        result,
+        checkpoint=replace(result.checkpoint, undecided=at_most),
+        statistics=replace(result.statistics, undecided=undecided),
+    )
+
+
+def test_reading_the_runs_is_a_warning() -> None:
+    """While the runs are being read the check warns, with the progress, and once."""
+    progress = LedgerProgress(runs=10_000, runs_read=2_500)
+    undecided = Undecided(
+        files_at_most=70, appeared=60, gone=0, margin=10, why="", progress=progress
+    )
+    result = result_of(undecided, 70)
+    found = evaluate_late_files(FILES, result, last=None)
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "2,500" in (found.description or "")
+    assert "10,000" in (found.description or "")
+    later = undecided._replace(progress=LedgerProgress(runs=10_000, runs_read=5_000))
+    assert not is_news(evaluate_late_files(FILES, result_of(later, 70), last=found), found)
+    failed = evaluate_late_files(FILES, result_of(undecided._replace(progress=None), 70), last=None)
+    assert failed.severity == dg.AssetCheckSeverity.ERROR
+    assert is_news(failed, found)
+
+
+def test_scan_that_says_nothing_of_undecided_files_repeats_the_last() -> None:
+    """A tick that did not come to the listing's end leaves the check as it is."""
+    before = evaluate_late_files(FILES, result_of(None, 0), last=None)
+    assert before.passed
+    unknown = evaluate_late_files(FILES, result_of(None, 70), last=before)
+    assert (unknown.passed, unknown.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "Of at most 70 files" in (unknown.description or "")
+    assert evaluate_late_files(FILES, result_of(None, 70), last=unknown) is unknown
+    assert evaluate_late_files(FILES, result_of(None, 0), last=unknown).passed
 
 
 def test_backlog_check(ticks: Ticks, put: Any) -> None:
-    """The check warns while a file waits that is too old, and is told when that changes."""
+    """The check warns while a file waits that is too old, and is reported when that changes."""
     options: dict[str, Any] = {
         "batch": BatchPolicy(max_files=1),
         "max_batches_per_tick": 1,
@@ -224,15 +266,15 @@ def test_backlog_check(ticks: Ticks, put: Any) -> None:
     assert checks(ticks.tick(**options))["backlog_age"].description == "No file waits."
 
 
-def test_backlog_that_lingers_is_told_as_it_becomes_too_old(ticks: Ticks, put: Any) -> None:
-    """A tick that hands nothing over evaluates the check only where its result changes."""
+def test_backlog_that_lingers_is_reported_as_it_becomes_too_old(ticks: Ticks, put: Any) -> None:
+    """A tick that requests nothing evaluates the check only where its result changes."""
     options: dict[str, Any] = {"batch": BatchPolicy(linger=6000 * MINUTES)}
     put("in/a", minutes=1000)
-    told = [
+    found = [
         checks(ticks.tick(max_backlog_age=age * MINUTES, **options)).get("backlog_age")
         for age in (3000, 3000, 500, 500)
     ]
-    assert [each and each.passed for each in told] == [True, None, False, None]
+    assert [each and each.passed for each in found] == [True, None, False, None]
 
 
 @dg.asset(deps=[FILES], automation_condition=dg.AutomationCondition.eager())
