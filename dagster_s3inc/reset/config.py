@@ -9,9 +9,9 @@ import dagster as dg
 from pydantic import Field
 
 from dagster_s3inc.core.objects import parse_time
-from dagster_s3inc.core.redo import Conditions
+from dagster_s3inc.core.reprocess import Conditions
 from dagster_s3inc.errors import ConfigurationError
-from dagster_s3inc.markers import EVERYTHING, FAILED, MATCHING
+from dagster_s3inc.runs.reset_requests import ACCEPT_LISTED, EVERYTHING, FAILED, MATCHING
 from dagster_s3inc.s3.location import S3Location
 
 __all__ = ["Order", "ResetConfig", "What"]
@@ -23,17 +23,18 @@ class What(Enum):
     everything = EVERYTHING
     matching = MATCHING
     failed = FAILED
+    accept_listed = ACCEPT_LISTED
     skip_failed = "skip_failed"
 
 
 class Order(NamedTuple):
-    """A reset as it is to be carried out.
+    """A reset as someone asks for it.
 
     Attributes:
         what: What it does.
-        conditions: Which files, where that is `matching`; else those that let everything pass.
-        dry_run: Only tell.
-        cancel_queued: Cancel queued runs first.
+        conditions: Which files, where that is `matching`; else those that every file meets.
+        dry_run: Change nothing; show what would happen.
+        cancel_queued: Cancel queued runs, too.
     """
 
     what: What
@@ -43,15 +44,18 @@ class Order(NamedTuple):
 
 
 class ResetConfig(dg.Config):
-    """What is processed again; as it stands, everything."""
+    """What is processed again; by default everything."""
 
     what: What = Field(
         default=What.everything,
         description="everything: every file, from the beginning. "
-        "matching: the files already handed over that meet all the conditions below. "
+        "matching: the files already requested that meet all the conditions below; while files "
+        "are undecided, every listed file that meets them, requested before or not. "
         "failed: the batches of which all runs failed or were cancelled. "
         "skip_failed: nothing; marks these batches as skipped on purpose, so that they no longer "
-        "stop a sensor with on_failure='halt'.",
+        "stop a sensor with on_failure='halt'. "
+        "accept_listed: nothing; every file that is listed at or below the watermark counts as "
+        "requested, so that no file is undecided any more.",
     )
     modified_since: str | None = Field(
         default=None,
@@ -71,16 +75,17 @@ class ResetConfig(dg.Config):
     )
     dry_run: bool = Field(
         default=False,
-        description="Change nothing; list what would be processed again, and how much that is.",
+        description="Change nothing; show what would be processed again, and how much that is.",
     )
     cancel_queued: bool = Field(
         default=False,
-        description="Cancel the sensor's runs that are queued and not started: with everything "
-        "and failed all of them; with matching those whose files all meet the conditions.",
+        description="Also cancel the sensor's runs that are queued and not started: with "
+        "everything and failed all of them; with matching those whose files all meet the "
+        "conditions.",
     )
 
     def order(self, source: S3Location) -> Order:
-        """The order that was given for a sensor that scans `source`.
+        """The reset that the fields ask for, of a sensor that scans `source`.
 
         Raises:
             ConfigurationError: The fields are malformed or contradict each other.
@@ -99,10 +104,10 @@ class ResetConfig(dg.Config):
                 f"{' and '.join(given)} given, but what is {self.what.name}. Give matching to "
                 f"process only these files again, or leave the conditions out"
             )
-        if self.what is What.skip_failed and self.cancel_queued:
+        if self.what in (What.skip_failed, What.accept_listed) and self.cancel_queued:
             raise ConfigurationError(
-                "skip_failed only marks runs that have ended. Leave cancel_queued out, or reset "
-                "first"
+                f"{self.what.name} processes nothing again, so that no queued run is in its way. "
+                f"Leave cancel_queued out, or reset first"
             )
         return Order(self.what, conditions, self.dry_run, self.cancel_queued)
 
@@ -113,7 +118,7 @@ class ResetConfig(dg.Config):
             return parse_time(self.modified_since.strip())
         except (ValueError, OverflowError) as error:
             raise ConfigurationError(
-                f"modified_since is {self.modified_since!r}, which is no time with a time zone. "
+                f"modified_since is {self.modified_since!r}, which is not a time with a time zone. "
                 f"Write it as 2026-11-22T00:00:00Z, or with an offset as +01:00"
             ) from error
 

@@ -8,11 +8,11 @@ import dagster as dg
 
 from dagster_s3inc.core.validation import require_name
 from dagster_s3inc.errors import ConfigurationError
-from dagster_s3inc.reset.carrying_out import carry_out
+from dagster_s3inc.reset.apply import apply
 from dagster_s3inc.reset.config import ResetConfig
-from dagster_s3inc.reset.dry_run import foresee
-from dagster_s3inc.reset.target import Target, find_tick
-from dagster_s3inc.sensor import tick_of
+from dagster_s3inc.reset.preview import preview
+from dagster_s3inc.reset.target import Target, find_sensor
+from dagster_s3inc.sensor import incremental_sensor_of
 
 __all__ = ["build_s3_reset_job"]
 
@@ -27,19 +27,19 @@ def build_s3_reset_job(
     metadata: Mapping[str, Any] | None = None,
     owners: Any = None,
 ) -> dg.JobDefinition:
-    """Builds a job that makes a sensor process files again, in a new generation.
+    """Builds a job that makes a sensor process files again.
 
-    Launched as it is, the job starts everything over. Its config (see `ResetConfig`) offers less:
-    files by key and time, or failed batches; and a dry run. Safe while the sensor ticks: what a
-    tick that is running has requested is in the old generation; the next tick starts the new one.
-    Each run of the job starts a generation, and says which, and what the cursor was. Runs of the
-    old generation that are running are left alone, and so are queued ones by default.
+    Launched with its defaults, the job starts everything over, in a new generation. Its config
+    (see `ResetConfig`) offers less: files by key and time, or failed batches; and a dry run. It is
+    safe while the sensor ticks: the next tick honours the reset. Each run of the job shows what it
+    did, and what the cursor was before. Runs that are running are left alone, and so are queued
+    ones by default.
 
     Args:
         sensor: What `build_s3_incremental_sensor` made; or else give `sensor_name`. The job then
-            needs the sensor's S3 resource too, with which dry runs look at the prefix.
-        sensor_name: The name of such a sensor in the same code location. Dry runs can then tell
-            of failed batches, and of nothing else.
+            needs the sensor's S3 resource too, with which dry runs list the prefix.
+        sensor_name: The name of such a sensor in the same code location. Dry runs can then show
+            failed batches, and no files.
         name: The job's name; by default `reset_` and the sensor's.
         description: Shown in the UI.
         tags: As `dagster.job` takes them.
@@ -47,7 +47,7 @@ def build_s3_reset_job(
         owners: As `dagster.job` takes them.
 
     Raises:
-        ConfigurationError: Not exactly one of the two is given, or the sensor is another's.
+        ConfigurationError: Not exactly one of the two is given, or the sensor is another one.
     """
     if (sensor is None) == (sensor_name is None):
         raise ConfigurationError("Give exactly one of sensor and sensor_name")
@@ -58,7 +58,7 @@ def build_s3_reset_job(
         raise ConfigurationError(
             f"sensor must be what build_s3_incremental_sensor made, not {sensor!r}{hint}"
         )
-    own = None if sensor is None else tick_of(sensor)
+    own = None if sensor is None else incremental_sensor_of(sensor)
     if sensor is not None and own is None:
         raise ConfigurationError(
             f"Sensor {sensor.name!r} was not made by build_s3_incremental_sensor, so there is no "
@@ -70,27 +70,29 @@ def build_s3_reset_job(
 
     @dg.op(
         name=f"{job_name}_checkpoint",
-        description=f"Makes sensor {target_name} process files again, in a new generation.",
+        description=f"Makes sensor {target_name} process files again.",
         required_resource_keys=set() if resource_key is None else {resource_key},
         out=dg.Out(dg.Nothing),
     )
     def reset(context: dg.OpExecutionContext, config: ResetConfig) -> None:
-        tick = own or find_tick(context, target_name)
-        order = config.order(tick.location)
-        target = Target.find(context, tick)
+        target_sensor = own or find_sensor(context, target_name)
+        order = config.order(target_sensor.source.location)
+        target = Target.find(context, target_sensor)
         if not order.dry_run:
-            told = carry_out(context, target, order)
+            summary = apply(context, target, order)
         else:
             resource = None if resource_key is None else getattr(context.resources, resource_key)
-            told = foresee(context.instance, target, order, resource)
-        context.log.info(told.summary)
-        context.add_output_metadata({"sensor": tick.name, "what": order.what.name, **told.metadata})
+            summary = preview(context.instance, target, order, resource)
+        context.log.info(summary.text)
+        context.add_output_metadata(
+            {"sensor": target_name, "what": order.what.name, **summary.metadata}
+        )
 
     @dg.job(
         name=job_name,
         description=description
-        or f"Makes sensor {target_name} process files again, in a new generation: by default "
-        f"every file, or those that its config names.",
+        or f"Makes sensor {target_name} process files again: by default every file, in a new "
+        f"generation; or those that its config names.",
         tags=tags,
         metadata=metadata,
         owners=owners,

@@ -1,4 +1,4 @@
-"""What a reset would have processed again."""
+"""What a reset would do."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import dagster as dg
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.forecast import forecast
 from dagster_s3inc.core.objects import format_time
-from dagster_s3inc.core.redo import Redo
+from dagster_s3inc.core.reprocess import Reprocess
 from dagster_s3inc.core.words import count, format_bytes
 from dagster_s3inc.errors import ResetError
-from dagster_s3inc.reset.carrying_out import queued_runs
+from dagster_s3inc.reset.apply import queued_runs
 from dagster_s3inc.reset.config import Order, What
+from dagster_s3inc.reset.summary import SHOWN, Summary, batches_table, files_table
 from dagster_s3inc.reset.target import Target
-from dagster_s3inc.reset.told import SHOWN, Told, batches_table, files_table
-from dagster_s3inc.tick import client_of
+from dagster_s3inc.sensor.evaluation import client_of
 
-__all__ = ["foresee"]
+__all__ = ["preview"]
 
 
-def foresee(
+def preview(
     instance: dg.DagsterInstance, target: Target, order: Order, resource: Any | None
-) -> Told:
-    """Tells what a reset would do, and does nothing.
+) -> Summary:
+    """Shows what a reset would do, and changes nothing.
 
     Args:
         instance: Knows the runs.
@@ -34,25 +34,44 @@ def foresee(
         resource: The sensor's S3 resource; None if the job does not have it.
 
     Raises:
-        ResetError: It cannot be told.
-        S3RequestError: The listing could not be had.
+        ResetError: It cannot be shown.
+        S3RequestError: The prefix could not be listed.
     """
     if order.what in (What.failed, What.skip_failed):
-        told = _foresee_batches(instance, target, order)
+        summary = _preview_batches(instance, target, order)
+    elif order.what is What.accept_listed:
+        summary = _preview_acceptance(target)
     else:
-        told = _foresee_files(instance, target, order, resource)
+        summary = _preview_files(instance, target, order, resource)
     if order.cancel_queued:
         queued = sum(1 for _ in queued_runs(instance, target, order))
-        told.metadata["queued runs that would be cancelled"] = dg.MetadataValue.int(queued)
-    return told
+        summary.metadata["queued runs that would be cancelled"] = dg.MetadataValue.int(queued)
+    return summary
 
 
-def _foresee_batches(instance: dg.DagsterInstance, target: Target, order: Order) -> Told:
+def _preview_acceptance(target: Target) -> Summary:
+    undecided = target.known.undecided
+    return Summary(
+        f"Dry run: with the next scan of sensor {target.sensor.name}, every file that is listed at "
+        f"or below the watermark would count as requested. "
+        + (
+            f"{count(undecided, 'file')} at most are undecided."
+            if undecided
+            else "No file is undecided, so that nothing would change."
+        ),
+        {
+            "dry run": dg.MetadataValue.bool(True),
+            "files undecided, at most": dg.MetadataValue.int(undecided),
+        },
+    )
+
+
+def _preview_batches(instance: dg.DagsterInstance, target: Target, order: Order) -> Summary:
     failed = target.failed(instance)
     would = "marked as skipped" if order.what is What.skip_failed else "requested again"
-    return Told(
+    return Summary(
         f"Dry run: {count(len(failed), 'failed batch', 'failed batches')} of sensor "
-        f"{target.tick.name} would be {would}.",
+        f"{target.sensor.name} would be {would}.",
         {
             "dry run": dg.MetadataValue.bool(True),
             "batches": dg.MetadataValue.int(len(failed)),
@@ -61,25 +80,28 @@ def _foresee_batches(instance: dg.DagsterInstance, target: Target, order: Order)
     )
 
 
-def _foresee_files(
+def _preview_files(
     instance: dg.DagsterInstance, target: Target, order: Order, resource: Any | None
-) -> Told:
-    tick = target.tick
+) -> Summary:
+    sensor, source = target.sensor, target.sensor.source
     if resource is None:
         raise ResetError(
-            f"A dry run has to look at {tick.location}, but this job has no S3 resource, since it "
+            f"A dry run has to list {source.uri}, but this job has no S3 resource, since it "
             f"knows its sensor by name alone. Build it with sensor= instead of sensor_name=. "
             f"Nothing was reset."
         )
-    placement = None if tick.grouping is None else tick.grouping.placement(instance)
-    selection = tick.selection(placement)
+    selection = source.selection(instance)
     begin = Checkpoint()
     if order.what is What.matching:
-        begin = replace(target.known, redo=Redo(conditions=order.conditions))
-    objects = tick.scanner.foresee(
-        client_of(resource), tick.listed_location, begin, selection=selection
+        begin = replace(target.known, reprocess=Reprocess(conditions=order.conditions))
+    objects = sensor.scanner.preview(
+        client_of(resource),
+        source.listed_location,
+        begin,
+        selection=selection,
+        ledger=sensor.ledger(instance, target.state.address),
     )
-    found = forecast(objects, tick.limits.policy, group_of=selection.group_of, shown=SHOWN)
+    found = forecast(objects, sensor.limits.policy, group_of=selection.group_of, shown=SHOWN)
     metadata: dict[str, Any] = {
         "dry run": dg.MetadataValue.bool(True),
         "files": dg.MetadataValue.int(found.files),
@@ -94,13 +116,13 @@ def _foresee_files(
         metadata["newest"] = dg.MetadataValue.text(format_time(found.newest))
     summary = (
         f"Dry run: {count(found.files, 'file')} ({format_bytes(found.bytes)}) under "
-        f"{tick.location} would be processed again."
+        f"{source.uri} would be processed again."
     )
     if not found.files and order.conditions.include:
         hint = (
-            f"The globs of include are matched against what follows {tick.location} in a key, and "
+            f"The globs of include are matched against what follows {source.uri} in a key, and "
             f"so do not repeat it."
         )
         metadata["hint"] = dg.MetadataValue.text(hint)
         summary += f" {hint}"
-    return Told(summary, metadata)
+    return Summary(summary, metadata)

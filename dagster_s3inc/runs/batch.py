@@ -1,4 +1,4 @@
-"""What a run receives: the batch as a resource, and the tags by which its run is found."""
+"""What a run receives: its batch of files, as a resource."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 from pydantic import Field
 
-from dagster_s3inc.core.batching import Batch
-from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.objects import S3Object, format_time, parse_time
+from dagster_s3inc.core.objects import format_time, parse_time
 from dagster_s3inc.core.validation import require_at_least
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.reading import open_object
@@ -20,36 +18,7 @@ if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
-__all__ = [
-    "BATCH_ID_TAG",
-    "BYTES_TAG",
-    "FILES_TAG",
-    "GENERATION_TAG",
-    "GROUP_TAG",
-    "OVERFLOWS_TAG",
-    "OWN_TAGS",
-    "SKIPPED_TAG",
-    "SOURCE_TAG",
-    "S3Batch",
-    "S3File",
-    "batch_config",
-    "batch_tags",
-    "read_batch_config",
-    "s3_batch",
-]
-
-OWN_TAGS: Final = "dagster_s3inc/"
-"""How the tags of this package begin."""
-SOURCE_TAG: Final = "dagster_s3inc/source"
-GENERATION_TAG: Final = "dagster_s3inc/generation"
-BATCH_ID_TAG: Final = "dagster_s3inc/batch_id"
-FILES_TAG: Final = "dagster_s3inc/files"
-BYTES_TAG: Final = "dagster_s3inc/bytes"
-GROUP_TAG: Final = "dagster_s3inc/group"
-SKIPPED_TAG: Final = "dagster_s3inc/skipped"
-"""On a failed run whose batch someone has given up, so that it stops no other batch."""
-OVERFLOWS_TAG: Final = "dagster_s3inc/overflows"
-"""On the runs of a generation in which more files changed late than could be told apart."""
+__all__ = ["S3Batch", "S3File", "s3_batch"]
 
 
 class S3File(dg.Config):
@@ -102,7 +71,7 @@ class S3Batch(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
     batch_id: str | None = Field(
         default=None,
-        description="Equal for the same versions of the same files. The sensor fills this in.",
+        description="The same for the same versions of the same files. The sensor fills this in.",
     )
     generation: int | None = Field(
         default=None,
@@ -151,9 +120,9 @@ class S3Batch(dg.ConfigurableResource):  # type: ignore[type-arg]
         return sum(file.size or 0 for file in self.files)
 
     def metadata(self, *, max_files: int = 100) -> dict[str, Any]:
-        """Tells what the batch is, for a `MaterializeResult` or `context.add_output_metadata`.
+        """Describes the batch, for a `MaterializeResult` or `context.add_output_metadata`.
 
-        Dagster draws the numbers over time. What is not known, as in a run launched by hand, is
+        Dagster plots the numbers over time. What is not known, as in a run launched by hand, is
         left out.
 
         Args:
@@ -161,15 +130,15 @@ class S3Batch(dg.ConfigurableResource):  # type: ignore[type-arg]
                 with the event.
 
         Raises:
-            ConfigurationError: `max_files` is no number of at least 1.
+            ConfigurationError: `max_files` is not a number of at least 1.
         """
         require_at_least("max_files", max_files, 1, unit="files in the table")
         times = sorted(parse_time(each.last_modified) for each in self.files if each.last_modified)
         known = {
-            FILES_TAG: len(self),
-            BYTES_TAG: self.total_bytes,
-            GENERATION_TAG: self.generation,
-            BATCH_ID_TAG: self.batch_id,
+            "dagster_s3inc/files": len(self),
+            "dagster_s3inc/bytes": self.total_bytes,
+            "dagster_s3inc/generation": self.generation,
+            "dagster_s3inc/batch_id": self.batch_id,
             "dagster_s3inc/oldest": format_time(times[0]) if times else None,
             "dagster_s3inc/newest": format_time(times[-1]) if times else None,
             "dagster_s3inc/files_not_in_table": max(0, len(self) - max_files) or None,
@@ -216,64 +185,3 @@ class S3Batch(dg.ConfigurableResource):  # type: ignore[type-arg]
 # One object for all: Definitions.merge refuses two different ones under the same key.
 s3_batch = S3Batch.configure_at_launch()
 """`S3Batch` ready for `Definitions(resources={"batch": s3_batch})`."""
-
-
-def batch_config(bucket: str, batch: Batch, generation: int) -> dict[str, Any]:
-    """The config of the `S3Batch` that holds these objects."""
-    return {
-        "bucket": bucket,
-        "batch_id": batch.id,
-        "generation": generation,
-        "files": [
-            {
-                "key": member.key,
-                "size": member.size,
-                "last_modified": format_time(member.last_modified),
-                "etag": member.etag,
-                "storage_class": member.storage_class,
-            }
-            for member in batch.objects
-        ],
-    }
-
-
-def read_batch_config(config: Any, *, group: str | None) -> Batch:
-    """The batch of which `batch_config` made this config.
-
-    Raises:
-        ValueError: It is none of these, or was changed.
-    """
-    try:
-        objects = [
-            S3Object(
-                parse_time(each["last_modified"]),
-                each["key"],
-                each["etag"],
-                each["size"],
-                each["storage_class"],
-            )
-            for each in config["files"]
-        ]
-        batch_id = config["batch_id"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("It is no config that the sensor wrote") from error
-    batch = Batch(tuple(objects), group)
-    if batch.id != batch_id:
-        raise ValueError("Its files are others than those that the sensor wrote")
-    return batch
-
-
-def batch_tags(source: str, checkpoint: Checkpoint, batch: Batch) -> dict[str, str]:
-    """The tags of the run that processes these objects."""
-    tags = {
-        SOURCE_TAG: source,
-        GENERATION_TAG: str(checkpoint.generation),
-        BATCH_ID_TAG: batch.id,
-        FILES_TAG: str(len(batch)),
-        BYTES_TAG: str(batch.bytes),
-    }
-    if batch.group is not None:
-        tags[GROUP_TAG] = batch.group
-    if checkpoint.overflows:
-        tags[OVERFLOWS_TAG] = str(checkpoint.overflows)
-    return tags

@@ -15,11 +15,18 @@ import dagster as dg
 
 from dagster_s3inc.errors import ConfigurationError
 
-__all__ = ["Targets"]
+__all__ = ["AssetsOfRun", "Targets"]
 
 _DESCRIBED: Final = 100
 
 _OPTIONS: Final = ("target", "job", "jobs", "job_name", "asset_selection")
+
+
+class AssetsOfRun(NamedTuple):
+    """What a run request names beside its job."""
+
+    assets: tuple[dg.AssetKey, ...] = ()
+    checks: tuple[dg.AssetCheckKey, ...] = ()
 
 
 class _Selected(NamedTuple):
@@ -87,27 +94,37 @@ class Targets:
                 f"or leave that of the sensor out: group_by alone keeps batches apart"
             )
 
-    def require_assets(self, context: dg.SensorEvaluationContext) -> None:
+    def require_assets(self, context: dg.SensorEvaluationContext) -> AssetsOfRun:
         """Refuses a selection that no asset of the code location is in.
+
+        Returns:
+            What Dagster adds to each run request, by `asset_selection`.
 
         Raises:
             ConfigurationError: Names the selection.
         """
         # In a unit test there may be none, and then Dagster resolves no selection either.
         repository = context.repository_def
+        named = AssetsOfRun()
         if repository is None:
-            return
+            return named
         graph = repository.asset_graph
         for each in self._selected:
             found = each.selection.resolve(graph, allow_missing=True) & graph.executable_asset_keys
-            if found or (each.may_be_checks and each.selection.resolve_checks(graph)):
+            if each.may_be_checks:
+                found_checks = not found and each.selection.resolve_checks(graph)
+            else:
+                checks = dg.AssetSelection.assets(*found).resolve_checks(graph)
+                named, found_checks = AssetsOfRun(tuple(found), tuple(checks)), set()
+            if found or found_checks:
                 continue
             raise ConfigurationError(
                 f"The {each.option} of sensor {self._sensor_name!r} selects no asset of this code "
                 f"location that a run could materialize: {each.selection}. Nothing was requested: "
-                f"such a run would process every asset, or none. Mend the selection, or add the "
+                f"such a run would process every asset, or none. Fix the selection, or add the "
                 f"asset; the files come with the next tick."
             )
+        return named
 
 
 def _selected(option: str, targets: tuple[Any, ...]) -> Iterator[_Selected]:

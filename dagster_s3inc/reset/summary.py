@@ -1,4 +1,4 @@
-"""What a reset run says it did, or would do."""
+"""What a reset run shows of what it did, or would do."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Any, NamedTuple
 
 import dagster as dg
 
-from dagster_s3inc.batch import GENERATION_TAG
-from dagster_s3inc.batch_runs import FailedBatch
 from dagster_s3inc.core.objects import S3Object, format_time
+from dagster_s3inc.runs.run_requests import GENERATION_TAG, SEQUENCE_TAG
+from dagster_s3inc.runs.states import FailedBatch
 
-__all__ = ["SHOWN", "Told", "batches_table", "files_table"]
+__all__ = ["SHOWN", "Summary", "batches_table", "files_table"]
 
 SHOWN = 50
 """So many rows a table has at most."""
 
 
-class Told(NamedTuple):
-    """What a reset run says.
+class Summary(NamedTuple):
+    """What a reset run shows.
 
     Attributes:
-        summary: One line for the log.
-        metadata: What the run shows, by name.
+        text: One line for the log.
+        metadata: What the run shows beside it, by name.
     """
 
-    summary: str
+    text: str
     metadata: dict[str, Any]
 
 
@@ -55,6 +55,7 @@ def batches_table(batches: Iterable[FailedBatch]) -> dg.TableMetadataValue:
                     "batch": each.batch.batch_id,
                     "job": each.newest.job_name,
                     "generation": each.newest.tags.get(GENERATION_TAG, ""),
+                    "sequence": each.newest.tags.get(SEQUENCE_TAG, ""),
                     "failed runs": len(each.run_ids),
                     "newest run": each.newest.run_id,
                     "status": each.newest.status.value,
@@ -66,6 +67,7 @@ def batches_table(batches: Iterable[FailedBatch]) -> dg.TableMetadataValue:
             batch="string",
             job="string",
             generation="string",
+            sequence="string",
             failed_runs="int",
             newest_run="string",
             status="string",

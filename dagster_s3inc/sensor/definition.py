@@ -9,11 +9,9 @@ from typing import Any, Final, Literal, get_args
 
 import dagster as dg
 
-from dagster_s3inc.batch import OWN_TAGS, SOURCE_TAG
 from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.limits import ScanLimits
-from dagster_s3inc.core.sketch import CELLS
+from dagster_s3inc.core.limits import LATE_FILE_CAPACITY, ScanLimits
 from dagster_s3inc.core.validation import (
     require_at_least,
     require_aware,
@@ -22,23 +20,31 @@ from dagster_s3inc.core.validation import (
     require_tags,
     require_type,
 )
+from dagster_s3inc.dagster_internals import DAGSTERS_TAGS, evaluation_of
 from dagster_s3inc.errors import ConfigurationError
-from dagster_s3inc.flow import Flow, OnFailure
-from dagster_s3inc.instance import DAGSTERS_TAGS, evaluation_of
-from dagster_s3inc.partitions import GroupBy, Grouping
-from dagster_s3inc.s3.listing import LANES
+from dagster_s3inc.runs.run_requests import OWN_TAGS, SOURCE_METADATA, RunRequests
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.scanning import TIME_BUDGET, Scanner
-from dagster_s3inc.source import SourceAsset, SourceReporter, key_of
-from dagster_s3inc.targets import Targets
-from dagster_s3inc.tick import Tick
+from dagster_s3inc.s3.scanner import (
+    MAX_CONCURRENT_REQUESTS,
+    MAX_INDEX_BYTES,
+    TIME_BUDGET,
+    Scanner,
+)
+from dagster_s3inc.sensor.backpressure import Backpressure, OnFailure
+from dagster_s3inc.sensor.evaluation import IncrementalSensor
+from dagster_s3inc.sensor.targets import Targets
+from dagster_s3inc.source import GroupBy, Grouping, Source
+from dagster_s3inc.source_asset import SourceAsset, SourceReporter, key_of
 
-__all__ = ["StartFrom", "build_s3_incremental_sensor", "tick_of"]
+__all__ = ["StartFrom", "build_s3_incremental_sensor", "incremental_sensor_of"]
 
 StartFrom = Literal["beginning", "now"] | datetime
 
 # Dagster's own, for sensors that say nothing.
 _USUAL_INTERVAL_SECONDS: Final = 30
+
+# Ten files with keys of a hundred characters, or one with the longest key.
+_ROOM_FOR_FILES: Final = 3_000
 
 
 def build_s3_incremental_sensor(
@@ -61,8 +67,9 @@ def build_s3_incremental_sensor(
     max_batches_per_tick: int = 20,
     max_request_bytes: int | None = 1_000_000,
     time_budget: timedelta | None = TIME_BUDGET,
-    lanes: int = LANES,
-    sketch_cells: int = CELLS,
+    max_concurrent_requests: int = MAX_CONCURRENT_REQUESTS,
+    max_index_bytes: int = MAX_INDEX_BYTES,
+    late_file_capacity: int = LATE_FILE_CAPACITY,
     source_asset: SourceAsset | None = None,
     max_backlog_age: timedelta | None = None,
     s3_resource_key: str = "s3",
@@ -94,9 +101,9 @@ def build_s3_incremental_sensor(
         asset_selection: See `target`.
         batch: How objects are cut into batches; by default up to 100 files.
         objects: Which objects count; by default every file that can be read at once.
-        lookback: For how long objects are remembered one by one. Those that appear later than
-            this after their LastModified are handed over too, one tick later, as long as not too
-            many change at a time; see `sketch_cells`.
+        lookback: How far the watermark stays behind the server's clock. Files above it are
+            remembered one by one; those that appear below it are late, and are requested too, one
+            tick later. See `late_file_capacity`.
         start_from: Where the first tick begins: with everything that is there, with what appears
             from now on, or with what was modified at or after a moment (with a time zone). After
             a reset, `"now"` no longer counts: everything is processed; a moment still does.
@@ -107,29 +114,33 @@ def build_s3_incremental_sensor(
             partition key. Several named groups (or a function that returns a dict) are the
             dimensions of a multi-partition. New keys of dynamic partitions are added. A file
             whose key is in no partition is reported in the tick and holds nothing back; it is
-            handed over once there is a partition for it.
+            requested once there is a partition for it.
         max_in_flight: The most batches requested and not finished, by the runs in the instance;
-            the others wait. None means no bound.
+            the others wait. None means no bound. Runs that were created and not launched within
+            five minutes do not count; the tick names them.
         on_failure: With `"halt"`, a batch of which a run failed or was cancelled stops those
             that would follow, until a re-execution succeeds, or it is skipped with the reset
             job, or a reset starts a new generation. With `max_in_flight=1` files are then
             processed strictly in order.
         max_batches_per_tick: The most batches requested in one tick; the rest waits for the next.
-        max_request_bytes: About the most bytes that the run requests of one tick may take in
-            Dagster's database, which keeps them in one record of the tick; what is beyond waits
-            for the next tick. Use 40,000 for MySQL, whose columns hold 64 KB. None means no bound.
-        time_budget: A tick whose listing takes longer hands over what it has found, and the next
+        max_request_bytes: The most bytes that one tick may take in Dagster's database: it is one
+            row, with the cursor and all run requests, their tags included. What is beyond waits
+            for the next tick. Use 60,000 for MySQL, whose columns hold 65,535. None means no
+            bound.
+        time_budget: A tick whose listing takes longer requests what it has found, and the next
             tick goes on from there; the tick itself takes a little longer. None means that a tick
-            always looks at everything. Dagster ends an evaluation after 60 seconds.
-        lanes: The most LIST requests under way at a time. Large prefixes are listed in several
-            key ranges side by side where waiting for the server takes most of the time; never
-            more than the client's `max_pool_connections`.
-        sketch_cells: The size of the sketch in the cursor by which files are found that appear
-            later than `lookback` after their LastModified: a multiple of 4. Two thirds as many
-            such changes from one tick to the next can be told apart; each cell takes 19 bytes of
-            the cursor.
+            always lists everything. Dagster ends an evaluation after 60 seconds.
+        max_concurrent_requests: The most LIST requests under way at a time. Large prefixes are
+            listed in several key ranges side by side where waiting for the server takes most of
+            the time; never more than the client's `max_pool_connections`.
+        max_index_bytes: The most memory of the index, in which the code server remembers what was
+            requested: 8 bytes for each file under the prefix. Beyond it, each tick rebuilds what
+            it needs from the cursor and from the sensor's runs.
+        late_file_capacity: In files: how many that appear late, or are deleted, from one tick to
+            the next can be told apart without the index, as after a restart, and without reading
+            the sensor's runs. 100 more take 2.8 KB more of the cursor.
         source_asset: The asset that stands for the prefix, as `build_s3_source_asset` makes it, or
-            its key. Each tick that hands something over reports to it. None means that ticks
+            its key. Each tick that requests something reports to it. None means that ticks
             report to no asset.
         max_backlog_age: The check `backlog_age` of the source asset warns while a file waits that
             was modified so long ago; see `build_s3_source_checks`.
@@ -139,7 +150,7 @@ def build_s3_incremental_sensor(
         default_status: As `dagster.SensorDefinition` takes it.
         description: As `dagster.SensorDefinition` takes it; by default it names the URI.
         tags: The sensor's own tags, as `dagster.SensorDefinition` takes them.
-        run_tags: Tags for every run, beside those that tell the batch.
+        run_tags: Tags for every run, beside those that describe the batch.
         metadata: As `dagster.SensorDefinition` takes it.
         owners: As `dagster.SensorDefinition` takes it.
         required_resource_keys: Further resources to be there during an evaluation.
@@ -161,7 +172,8 @@ def build_s3_incremental_sensor(
         require_at_least("max_in_flight", max_in_flight, 1, unit="batches")
     if on_failure not in get_args(OnFailure):
         raise ConfigurationError(f"on_failure must be 'continue' or 'halt', not {on_failure!r}")
-    require_at_least("lanes", lanes, 1, unit="requests at a time")
+    require_at_least("max_concurrent_requests", max_concurrent_requests, 1, unit="requests")
+    require_at_least("max_index_bytes", max_index_bytes, 0, unit="bytes")
     policy = BatchPolicy() if batch is None else batch
     require_type("batch", policy, BatchPolicy)
     objects = ObjectFilter() if objects is None else objects
@@ -169,39 +181,55 @@ def build_s3_incremental_sensor(
     if time_budget is not None:
         require_positive("time_budget", time_budget)
     location = S3Location.parse(uri)
-    grouping = _grouping(group_by, partitions_def)
+    source = Source(
+        location=location,
+        objects=_bounded(objects, start_from),
+        grouping=_grouping(group_by, partitions_def),
+    )
     launched = Targets(name, targets)
     if partitions_def is not None:
         launched.require_partitions(partitions_def)
-    tick = Tick(
+    limits = ScanLimits(
+        policy=policy,
+        max_batches=max_batches_per_tick,
+        lookback=lookback,
+        late_file_capacity=late_file_capacity,
+    )
+    requests = RunRequests(
+        source=source,
+        job_names=launched.job_names,
+        batch_resource_key=batch_resource_key,
+        run_tags=_run_tags(run_tags),
+    )
+    _require_room(max_request_bytes, requests, limits)
+    sensor = IncrementalSensor(
         name=name,
-        location=location,
-        objects=_bounded(objects, start_from),
-        limits=ScanLimits(
-            policy=policy,
-            max_batches=max_batches_per_tick,
-            max_request_bytes=_for_each(targets["jobs"], max_request_bytes),
-            lookback=lookback,
-            sketch_cells=sketch_cells,
+        source=source,
+        limits=limits,
+        max_request_bytes=max_request_bytes,
+        scanner=Scanner(
+            time_budget=time_budget,
+            max_concurrent_requests=max_concurrent_requests,
+            max_index_bytes=max_index_bytes,
         ),
-        flow=Flow(source=location.uri, max_in_flight=max_in_flight, on_failure=on_failure),
-        grouping=grouping,
-        scanner=Scanner(time_budget=time_budget, lanes=lanes),
+        time_budget=time_budget,
         interval_seconds=minimum_interval_seconds or _USUAL_INTERVAL_SECONDS,
+        backpressure=Backpressure(
+            source=location.uri, max_in_flight=max_in_flight, on_failure=on_failure
+        ),
         adopt_first=start_from == "now",
         s3_resource_key=s3_resource_key,
-        batch_resource_key=batch_resource_key,
         targets=launched,
-        run_tags=_run_tags(run_tags),
+        requests=requests,
         reporter=_reporter(source_asset, location, max_backlog_age),
     )
 
     # Resources come as keyword arguments where the sensor is called directly, as in a test.
     def evaluate(context: dg.SensorEvaluationContext, **_: Any) -> dg.SensorResult:
-        return tick.evaluate(context)
+        return sensor.evaluate(context)
 
-    # The function is all of it that Dagster's copies of a sensor share, so it tells the tick.
-    evaluate.tick = tick  # type: ignore[attr-defined] # a function may have attributes
+    # The function is all that Dagster's copies of a sensor share, so it carries the rest.
+    evaluate.sensor = sensor  # type: ignore[attr-defined] # a function may have attributes
 
     return dg.SensorDefinition(
         name=name,
@@ -211,16 +239,16 @@ def build_s3_incremental_sensor(
         default_status=default_status,
         required_resource_keys={s3_resource_key, *(required_resource_keys or ())},
         tags=tags,
-        metadata={SOURCE_TAG: dg.MetadataValue.text(location.uri), **(metadata or {})},
+        metadata={SOURCE_METADATA: dg.MetadataValue.text(location.uri), **(metadata or {})},
         # Only what was given: Dagster warns of options that are new to it, even if they are None.
         **{option: value for option, value in optional.items() if value is not None},
     )
 
 
-def tick_of(sensor: dg.SensorDefinition) -> Tick | None:
-    """What the evaluations of a sensor have in common; None if the sensor is another's."""
-    tick = getattr(evaluation_of(sensor), "tick", None)
-    return tick if isinstance(tick, Tick) else None
+def incremental_sensor_of(sensor: dg.SensorDefinition) -> IncrementalSensor | None:
+    """What a sensor was built with; None if `build_s3_incremental_sensor` did not build it."""
+    built = getattr(evaluation_of(sensor), "sensor", None)
+    return built if isinstance(built, IncrementalSensor) else None
 
 
 def _grouping(
@@ -232,7 +260,7 @@ def _grouping(
         return Grouping(group_by, partitions_def)
     if partitions_def is not None:
         raise ConfigurationError(
-            "partitions_def needs group_by, which tells the partition of a key, for example "
+            "partitions_def needs group_by, which gives the partition of a key, for example "
             "r'dt=(?P<partition>\\d{4}-\\d\\d-\\d\\d)/'"
         )
     return None
@@ -252,7 +280,7 @@ def _reporter(
         return None
     key = key_of(source_asset)
     if isinstance(source_asset, dg.AssetSpec):
-        stands_for = source_asset.metadata.get(SOURCE_TAG, location.uri)
+        stands_for = source_asset.metadata.get(SOURCE_METADATA, location.uri)
         if stands_for != location.uri:
             raise ConfigurationError(
                 f"source_asset {key.to_user_string()} stands for {stands_for}, but the sensor "
@@ -261,12 +289,19 @@ def _reporter(
     return SourceReporter(key=key, max_backlog_age=max_backlog_age)
 
 
-def _for_each(jobs: Sequence[Any] | None, max_request_bytes: int | None) -> int | None:
-    """The share of a bound that each job has, where a batch is launched on several."""
+def _require_room(max_request_bytes: int | None, requests: RunRequests, limits: ScanLimits) -> None:
     if max_request_bytes is None:
-        return None
+        return
     require_at_least("max_request_bytes", max_request_bytes, 1, unit="bytes")
-    return max(1, max_request_bytes // max(1, len(jobs or ())))
+    size = requests.size(limits, max_request_bytes)
+    # Beside the cursor there must be room for the requests of a batch of some files.
+    least = size.tick + size.copies * (size.request + _ROOM_FOR_FILES)
+    if max_request_bytes < least:
+        raise ConfigurationError(
+            f"max_request_bytes must be at least {least:,} for this sensor, not "
+            f"{max_request_bytes:,}: the cursor alone may take {size.tick:,} bytes of the row. "
+            f"Give more, or lower late_file_capacity"
+        )
 
 
 def _bounded(objects: ObjectFilter, start_from: StartFrom) -> ObjectFilter:

@@ -1,0 +1,389 @@
+"""What this package uses of Dagster beyond its public interface.
+
+Every private name of Dagster that the package relies on is named in this module, and nowhere
+else. Checked on Dagster 1.13.27.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+import dagster as dg
+from dagster._check import CheckError
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.definitions.selector import InstigatorSelector
+from dagster._core.errors import DagsterInvariantViolationError
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorTick,
+    SensorInstigatorData,
+    TickStatus,
+)
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+)
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
+from dagster._serdes import serialize_value
+
+from dagster_s3inc.errors import ResetError
+
+__all__ = [
+    "DAGSTERS_TAGS",
+    "RUN_KEY_TAG",
+    "SensorAddress",
+    "SensorState",
+    "StoredSensor",
+    "StoredTick",
+    "TickStatus",
+    "cancel_queued",
+    "earlier_ticks",
+    "evaluation_of",
+    "instance_of",
+    "latest_evaluation",
+    "latest_metadata",
+    "sensor_names",
+    "sensors_beside",
+    "sensors_of",
+    "stored_bytes",
+]
+
+# How many ticks are read at a time, and how many at most. The ticks of a sensor that fails again
+# and again hold nothing but an error.
+_TICKS_AT_FIRST: Final = 2
+_TICKS_PAGE: Final = 100
+_TICKS_READ: Final = 2_000
+
+DAGSTERS_TAGS: Final = frozenset({REPOSITORY_LABEL_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG})
+"""The tags that Dagster gives to every run that a sensor requests, whatever the sensor says."""
+
+
+class SensorAddress(NamedTuple):
+    """Where a sensor is: the same name may stand in several code locations.
+
+    Attributes:
+        name: The sensor's name.
+        scope: Identifies code location, repository and name; None outside a workspace.
+        repository: Code location and repository, as Dagster labels runs with them.
+    """
+
+    name: str
+    scope: str | None
+    repository: str | None = None
+
+    @property
+    def run_tags(self) -> dict[str, str]:
+        """The tags that Dagster gives to the runs which the sensor requests."""
+        tags = {SENSOR_NAME_TAG: self.name}
+        if self.repository is not None:
+            tags[REPOSITORY_LABEL_TAG] = self.repository
+        return tags
+
+    @classmethod
+    def of_evaluation(cls, context: dg.SensorEvaluationContext, name: str) -> SensorAddress:
+        """The sensor of that name, which is being evaluated."""
+        origin, repository = context.code_location_origin, context.repository_name
+        if origin is None or repository is None:
+            return cls(name, None)
+        return cls._at(name, origin.location_name, repository)
+
+    @classmethod
+    def beside_run(cls, run: dg.DagsterRun, sensor_name: str) -> SensorAddress:
+        """The sensor of that name in the code location that a run belongs to."""
+        origin = run.remote_job_origin
+        if origin is None:
+            return cls(sensor_name, None)
+        place = origin.repository_origin
+        location = place.code_location_origin.location_name
+        return cls._at(sensor_name, location, place.repository_name)
+
+    @classmethod
+    def _at(cls, name: str, location: str, repository: str) -> SensorAddress:
+        selector = InstigatorSelector(location_name=location, repository_name=repository, name=name)
+        return cls(name, selector.get_id(), f"{repository}@{location}")
+
+
+def instance_of(context: dg.SensorEvaluationContext) -> dg.DagsterInstance | None:
+    """The instance of an evaluation; None in a unit test that has none."""
+    try:
+        return context.instance
+    except DagsterInvariantViolationError:
+        return None
+
+
+def evaluation_of(sensor: dg.SensorDefinition) -> Callable[..., Any]:
+    """The function that a sensor, or a copy of it that Dagster made, was defined with."""
+    return sensor._raw_fn
+
+
+def sensors_beside(context: dg.OpExecutionContext) -> dict[str, dg.SensorDefinition] | None:
+    """The sensors in a run's code location, by their names.
+
+    None where the run knows of no code location, as under `JobDefinition.execute_in_process`.
+    """
+    try:
+        repository = context.repository_def
+    except CheckError:
+        return None
+    return {each.name: each for each in repository.sensor_defs}
+
+
+def stored_bytes(value: Any) -> int:
+    """How many bytes a run request, or another value of a tick, takes in Dagster's database."""
+    return len(serialize_value(value))
+
+
+def cancel_queued(instance: dg.DagsterInstance, run_ids: Iterable[str]) -> list[str]:
+    """Cancels those of these runs that are still queued; returns which."""
+    cancelled = []
+    for run_id in run_ids:
+        run = instance.get_run_by_id(run_id)
+        # The coordinator would terminate a run that has started in the meantime.
+        if run is None or run.status != dg.DagsterRunStatus.QUEUED:
+            continue
+        if instance.run_coordinator.cancel_run(run_id):
+            cancelled.append(run_id)
+    return cancelled
+
+
+def latest_evaluation(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey
+) -> dg.AssetCheckEvaluation | None:
+    """What an asset check said last; None if it never said anything."""
+    records = instance.event_log_storage.get_asset_check_execution_history(
+        key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+    )
+    for record in records:
+        if record.event is not None and record.event.dagster_event is not None:
+            return record.event.dagster_event.asset_check_evaluation_data
+    return None
+
+
+def latest_metadata(
+    instance: dg.DagsterInstance, key: dg.AssetKey
+) -> Mapping[str, dg.MetadataValue]:
+    """The metadata of the latest materialization or observation of an asset."""
+    records = [
+        *instance.fetch_materializations(key, limit=1).records,
+        *instance.fetch_observations(key, limit=1).records,
+    ]
+    if not records:
+        return {}
+    latest = max(records, key=lambda record: record.storage_id)
+    event = latest.asset_materialization or latest.event_log_entry.asset_observation
+    return {} if event is None else event.metadata
+
+
+def earlier_ticks(instance: dg.DagsterInstance, address: SensorAddress) -> Iterator[InstigatorTick]:
+    """The ticks before the one that is being evaluated, newest first; of very many the newest.
+
+    None if no tick is being evaluated, as in a dry run.
+    """
+    if address.scope is None:
+        return
+    ticks = islice(_ticks(instance, address.scope), _TICKS_READ)
+    newest = next(ticks, None)
+    if newest is not None and newest.status == TickStatus.STARTED:
+        yield from (tick for tick in ticks if tick.status != TickStatus.STARTED)
+
+
+def _ticks(instance: dg.DagsterInstance, scope: str) -> Iterator[InstigatorTick]:
+    before, limit = None, _TICKS_AT_FIRST
+    while True:
+        ticks = instance.get_ticks("", scope, before=before, limit=limit)
+        yield from ticks
+        if len(ticks) < limit:
+            return
+        before, limit = ticks[-1].timestamp, _TICKS_PAGE
+
+
+class SensorState:
+    """A sensor's stored cursor.
+
+    Args:
+        instance: The instance, with a schedule storage.
+        address: The sensor. Without a scope, the only sensor of that name is taken.
+
+    Raises:
+        ResetError: The instance stores no sensors, or several sensors have that name.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, address: SensorAddress) -> None:
+        if instance.schedule_storage is None:
+            raise ResetError(
+                "This instance keeps no sensors (an ephemeral one, as execute_in_process makes "
+                "by default?). Pass the instance whose sensor is to be reset, for example "
+                "execute_in_process(instance=DagsterInstance.get())."
+            )
+        self._instance = instance
+        found = self._find(address)
+        self._origin_id = None if found is None else found.instigator_origin_id
+        self.address = address if found is None else address._replace(scope=found.selector_id)
+
+    @property
+    def cursor(self) -> str | None:
+        """The cursor as it is stored now; None for a sensor that never ran."""
+        return _sensor_data(self._read()).cursor
+
+    @property
+    def last_run_key(self) -> str | None:
+        """The run key of the last run that the sensor requested."""
+        return _sensor_data(self._read()).last_run_key
+
+    def is_ticking(self) -> bool:
+        """Whether a tick has begun and not ended."""
+        if self._origin_id is None:
+            return False
+        ticks = self._instance.get_ticks(
+            self._origin_id, str(self.address.scope), limit=1, statuses=[TickStatus.STARTED]
+        )
+        return bool(ticks)
+
+    def replace_cursor(self, cursor: str, *, instead_of: str | None) -> bool:
+        """Stores a cursor, unless another than `instead_of` is stored by now.
+
+        The sensor's whole state is one record, and Dagster has no way to write it only if it is
+        unchanged. So it is read immediately before it is written. What someone does to the sensor
+        in the milliseconds between (stop it, start it, edit its cursor) is undone.
+
+        Returns:
+            Whether it was stored. False also for a sensor that never ran: it has no state yet.
+        """
+        state = self._read()
+        if state is None or state.instigator_data is None:
+            return False
+        data = _sensor_data(state)
+        if data.cursor != instead_of:
+            return False
+        self._instance.update_instigator_state(state.with_data(data._replace(cursor=cursor)))
+        return True
+
+    def _read(self) -> InstigatorState | None:
+        if self._origin_id is None:
+            return None
+        return self._instance.get_instigator_state(self._origin_id, str(self.address.scope))
+
+    def _find(self, address: SensorAddress) -> InstigatorState | None:
+        states = [
+            state
+            for state in _sensor_states(self._instance)
+            if state.instigator_name == address.name and address.scope in (None, state.selector_id)
+        ]
+        if len(states) > 1:
+            raise ResetError(
+                f"{len(states)} code locations have a sensor named {address.name!r}, and this run "
+                f"belongs to none of them. Launch the reset job from the UI, or with "
+                f"`dagster job launch`, so that it knows its own."
+            )
+        return states[0] if states else None
+
+
+class StoredTick(NamedTuple):
+    """How a tick ended.
+
+    Attributes:
+        at: When it began.
+        status: As Dagster has it: `STARTED`, `SKIPPED`, `SUCCESS` or `FAILURE`.
+        runs: How many runs it requested.
+        message: Why it skipped, or its error; None if it requested runs.
+    """
+
+    at: datetime
+    status: str
+    runs: int
+    message: str | None
+
+
+class StoredSensor(NamedTuple):
+    """What an instance stores of a sensor, for someone who only reads it.
+
+    Attributes:
+        address: Where the sensor is.
+        location: The name of its code location.
+        repository: The name of its repository there.
+        status: As Dagster has it: `RUNNING`, `STOPPED`, or `DECLARED_IN_CODE`, which means what
+            its definition says.
+        cursor: Its cursor; None before its first tick.
+        last_run_key: The run key of the last run that it requested.
+        last_tick: None before its first tick.
+    """
+
+    address: SensorAddress
+    location: str
+    repository: str
+    status: str
+    cursor: str | None
+    last_run_key: str | None
+    last_tick: StoredTick | None
+
+    @property
+    def name(self) -> str:
+        """The sensor's name."""
+        return self.address.name
+
+
+def sensors_of(
+    instance: dg.DagsterInstance,
+    name: str,
+    *,
+    location: str | None = None,
+    repository: str | None = None,
+) -> list[StoredSensor]:
+    """The sensors of a name that an instance stores: those that were started or have ticked.
+
+    Args:
+        instance: The instance.
+        name: The sensor's name.
+        location: The name of the code location; None means any.
+        repository: The name of the repository; None means any.
+    """
+    found = []
+    for state in _sensor_states(instance):
+        place = state.origin.repository_origin
+        where = place.code_location_origin.location_name, place.repository_name
+        if state.instigator_name != name:
+            continue
+        if location not in (None, where[0]) or repository not in (None, where[1]):
+            continue
+        data = _sensor_data(state)
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
+        found.append(
+            StoredSensor(
+                SensorAddress(name, state.selector_id, f"{where[1]}@{where[0]}"),
+                *where,
+                status=state.status.value,
+                cursor=data.cursor,
+                last_run_key=data.last_run_key,
+                last_tick=_stored_tick(ticks[0]) if ticks else None,
+            )
+        )
+    return found
+
+
+def sensor_names(instance: dg.DagsterInstance) -> list[str]:
+    """The names of all sensors that an instance stores, in alphabetical order."""
+    return sorted({state.instigator_name for state in _sensor_states(instance)})
+
+
+def _stored_tick(tick: InstigatorTick) -> StoredTick:
+    error = tick.error
+    # What Dagster wraps around an error says only that there was one.
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return StoredTick(
+        at=datetime.fromtimestamp(tick.timestamp, timezone.utc),
+        status=tick.status.value,
+        runs=len(tick.run_ids),
+        message=error.message.strip() if error else tick.skip_reason,
+    )
+
+
+def _sensor_states(instance: dg.DagsterInstance) -> Sequence[InstigatorState]:
+    return instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
+
+
+def _sensor_data(state: InstigatorState | None) -> SensorInstigatorData:
+    data = None if state is None else state.instigator_data
+    return data if isinstance(data, SensorInstigatorData) else SensorInstigatorData()
