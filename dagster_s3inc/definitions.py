@@ -10,20 +10,25 @@ from typing import Any, Final
 import dagster as dg
 from dagster_aws.s3 import S3Resource
 
-from dagster_s3inc.batch import s3_batch
 from dagster_s3inc.core.validation import require_name
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.reset import build_s3_reset_job
+from dagster_s3inc.runs import s3_batch
 from dagster_s3inc.s3.client import require_endpoint
 from dagster_s3inc.sensor import build_s3_incremental_sensor
-from dagster_s3inc.source import (
+from dagster_s3inc.source_asset import (
     SourceAsset,
     build_s3_source_asset,
     build_s3_source_checks,
     key_of,
 )
 
-__all__ = ["NAMED_AFTER_SENSOR", "S3_FROM_ENVIRONMENT", "build_s3_incremental_definitions"]
+__all__ = [
+    "NAMED_AFTER_SENSOR",
+    "S3_FROM_ENVIRONMENT",
+    "build_s3_incremental_definitions",
+    "reset_job_defaults",
+]
 
 NAMED_AFTER_SENSOR: Final = "{name}_files"
 """The key of a source asset by default: of sensor `landing` it is `landing_files`."""
@@ -115,15 +120,18 @@ def build_s3_incremental_definitions(
     )
 
 
+def reset_job_defaults() -> dict[str, Any]:
+    """The options of the reset job that `reset_job_options` may have, and their defaults."""
+    parameters = signature(build_s3_reset_job).parameters
+    given_here = ("sensor", "sensor_name", "name")
+    return {name: each.default for name, each in parameters.items() if name not in given_here}
+
+
 def _reset_job_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if options is None:
         return {}
-    known = [
-        each
-        for each in signature(build_s3_reset_job).parameters
-        if each not in ("sensor", "sensor_name", "name")
-    ]
-    if not isinstance(options, Mapping) or not options.keys() <= set(known):
+    known = reset_job_defaults()
+    if not isinstance(options, Mapping) or not options.keys() <= known.keys():
         raise ConfigurationError(
             f"reset_job_options must be a mapping with any of {', '.join(known)}, not {options!r}. "
             f"The job's name is reset_job_name, and its sensor is the one that is built here"

@@ -1,6 +1,6 @@
-"""The command line `dagster-s3inc`: what would be handed over now, and what a cursor says.
+"""The command line `dagster-s3inc`: what would be requested now, and what a cursor says.
 
-It only looks: nothing in S3, in a checkpoint or in Dagster is changed.
+It changes nothing: neither in S3, nor in a checkpoint, nor in Dagster.
 """
 
 from __future__ import annotations

@@ -1,20 +1,39 @@
-"""The command, and how its errors become messages and exit codes."""
+"""The commands and their options, and how errors become messages and exit codes."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypeVar
 
 import click
 
-from dagster_s3inc.cli.plan import plan
-from dagster_s3inc.cli.status import status
+from dagster_s3inc.cli.origin import read_origin
+from dagster_s3inc.cli.plan import make_plan, print_plan
+from dagster_s3inc.cli.status import describe_status, status_document
+from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.times import parse_duration, parse_moment, parse_start
 from dagster_s3inc.errors import ConfigurationError, S3IncError
+from dagster_s3inc.s3.location import S3Location
 
 __all__ = ["cli"]
 
+_T = TypeVar("_T")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_WAITS: Final = 3
+_READABLE: Final = "readable"
+
+_SIZE: Final = re.compile(r"(\d+)(KiB|MiB|GiB|TiB)?")
+_POWERS: Final = {None: 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4}
+
 
 class _Commands(click.Group):
-    """Ends with 2 where the call was wrong, and with 1 where there was nothing to be seen."""
+    """Ends with 2 where the call was wrong, and with 1 where the answer could not be had."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -25,11 +44,214 @@ class _Commands(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=_Commands, commands=[plan, status])
+def _size(text: str) -> int:
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ConfigurationError(f"{text!r} is not a size. Write bytes, or 64KiB, 1MiB, 2GiB")
+    return int(found[1]) << 10 * _POWERS[found[2]]
+
+
+def _typed(parse: Callable[[str], _T]) -> Callable[[Any], _T]:
+    """The type of an option that this reads; what is wrong is said beside the option's name."""
+
+    def convert(value: Any) -> _T:
+        try:
+            return parse(value)
+        except ConfigurationError as error:
+            raise click.BadParameter(f"{error}.") from error
+
+    return convert
+
+
+_BYTES = {"type": _typed(_size), "metavar": "SIZE"}
+_DURATION = {"type": _typed(parse_duration), "metavar": "DURATION"}
+
+_ORIGIN_OPTIONS: Final = (
+    click.option(
+        "--cursor",
+        metavar="FILE|TEXT|-",
+        help="A sensor's cursor: in a file, as it is ({...}), or on standard input (-).",
+    ),
+    click.option(
+        "--checkpoint",
+        metavar="PATH|S3-URI",
+        help="A processor's checkpoint: a local file or s3://BUCKET/KEY.",
+    ),
+    click.option(
+        "--sensor",
+        metavar="NAME",
+        help="A sensor of the Dagster instance that DAGSTER_HOME names.",
+    ),
+    click.option("--location", metavar="NAME", help="The sensor's code location, if in doubt."),
+    click.option("--repository", metavar="NAME", help="The sensor's repository, if in doubt."),
+    click.option(
+        "--endpoint-url",
+        metavar="URL",
+        help="The S3 server; by default the environment's, or AWS.",
+    ),
+)
+
+
+def _origin_options(command: _Command) -> _Command:
+    for option in reversed(_ORIGIN_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group(cls=_Commands)
 @click.version_option(package_name="dagster-s3inc")
 def cli() -> None:
-    """Looks at S3 prefixes, and at how far sensors and processors have come.
+    """Shows what is new below an S3 prefix, and how far sensors and processors have come.
 
-    Nothing is changed anywhere. Exit codes: 0 is fine; 1 it could not look; 2 the call was wrong;
-    3 something waits (only with plan --check).
+    Nothing is changed anywhere. Exit codes: 0 is fine; 1 it could not be found out; 2 the call was
+    wrong; 3 something waits (only with plan --check).
     """
+
+
+@cli.command()
+@click.argument("uri")
+@click.option(
+    "--max-files",
+    type=int,
+    default=BatchPolicy().max_files,
+    show_default=True,
+    help="The most files in a batch.",
+)
+@click.option("--max-bytes", **_BYTES, help="The most bytes in a batch; by default any.")
+@click.option(
+    "--linger",
+    **_DURATION,
+    help="For how long a file waits until its batch is full, as in 10m; by default not at all.",
+)
+@click.option(
+    "--max-batches-per-tick",
+    type=int,
+    default=ScanLimits().max_batches,
+    show_default=True,
+    help="The most batches; the rest waits.",
+)
+@click.option("--include", multiple=True, metavar="GLOB", help="Only such keys; repeatable.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="No such keys; repeatable.")
+@click.option(
+    "--storage-class",
+    "storage_classes",
+    multiple=True,
+    metavar="NAME",
+    help=f"Only this class, as in STANDARD; repeatable. By default '{_READABLE}': all that can be "
+    "read at once; with --checkpoint STANDARD, as a processor has it.",
+)
+@click.option("--min-size", **_BYTES, help="Only files at least so large.")
+@click.option("--max-size", **_BYTES, help="Only files at most so large.")
+@click.option(
+    "--modified-before",
+    type=_typed(parse_moment),
+    metavar="TIME",
+    help="Only files modified before.",
+)
+@click.option(
+    "--include-folder-markers", is_flag=True, help="Count empty objects that end in / as files."
+)
+@click.option(
+    "--start-from",
+    type=_typed(parse_start),
+    metavar="beginning|now|TIME",
+    default="beginning",
+    show_default=True,
+    help="Where a first scan begins; a time bounds every scan.",
+)
+@click.option(
+    "--lookback",
+    **_DURATION,
+    default="1h",
+    show_default=True,
+    help="For how long files are remembered one by one, as in 30m.",
+)
+@_origin_options
+@click.option("--files", "with_files", is_flag=True, help="List each file too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--check", is_flag=True, help=f"Exit with {_WAITS} if something waits.")
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    uri: str,
+    max_files: int,
+    max_bytes: int | None,
+    linger: timedelta | None,
+    max_batches_per_tick: int,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    storage_classes: tuple[str, ...],
+    min_size: int | None,
+    max_size: int | None,
+    modified_before: datetime | None,
+    include_folder_markers: bool,
+    start_from: Literal["beginning", "now"] | datetime,
+    lookback: timedelta,
+    with_files: bool,
+    as_json: bool,
+    check: bool,
+    **origin_options: Any,
+) -> None:
+    """Shows what would be requested now from URI (s3://BUCKET/PREFIX).
+
+    Without --cursor, --checkpoint or --sensor, that is what a first scan would emit. Give the
+    same options as the sensor or processor has. Changes nothing.
+    """
+    location = S3Location.parse(uri)
+    classes = _classes(storage_classes, origin_options["checkpoint"] is not None)
+    objects = ObjectFilter(
+        include=include,
+        exclude=exclude,
+        storage_classes=classes,
+        min_size=min_size,
+        max_size=max_size,
+        modified_after=start_from if isinstance(start_from, datetime) else None,
+        modified_before=modified_before,
+        include_folder_markers=include_folder_markers,
+    )
+    account = classes[0] if classes is not None and len(classes) == 1 else None
+    planned = make_plan(
+        location,
+        read_origin(storage_class=account, **origin_options),
+        objects,
+        ScanLimits(
+            policy=BatchPolicy(max_files=max_files, max_bytes=max_bytes, linger=linger),
+            max_batches=max_batches_per_tick,
+            lookback=lookback,
+        ),
+        starts_now=start_from == "now",
+        endpoint_url=origin_options["endpoint_url"],
+    )
+    if as_json:
+        click.echo(json.dumps(planned.document(with_files=with_files), indent=2))
+    else:
+        print_plan(planned, with_files=with_files)
+    if check and planned.something_waits:
+        ctx.exit(_WAITS)
+
+
+@cli.command()
+@_origin_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def status(as_json: bool, **origin_options: Any) -> None:
+    """Explains a cursor: --cursor, --checkpoint or --sensor. Changes nothing."""
+    origin = read_origin(**origin_options)
+    if origin is None:
+        raise click.UsageError("Give one of --cursor, --checkpoint and --sensor.")
+    if as_json:
+        click.echo(json.dumps(status_document(origin), indent=2))
+        return
+    for line in describe_status(origin):
+        click.echo(line)
+
+
+def _classes(names: tuple[str, ...], of_processor: bool) -> tuple[str, ...] | None:
+    if not names:
+        return ("STANDARD",) if of_processor else None
+    if _READABLE in names:
+        if len(names) > 1:
+            raise click.BadParameter(
+                f"{_READABLE} goes with no other.", param_hint="--storage-class"
+            )
+        return None
+    return names

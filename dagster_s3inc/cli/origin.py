@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
 from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.codec import decode_checkpoint
-from dagster_s3inc.cursor import start_from
-from dagster_s3inc.processor.legacy import decode_any_checkpoint
-from dagster_s3inc.processor.stores import CheckpointFile, CheckpointObject
-from dagster_s3inc.processor.target import checkpoint_target
+from dagster_s3inc.core.cursor_format import decode_checkpoint
+from dagster_s3inc.dagster_internals import StoredSensor, sensor_names, sensors_of
+from dagster_s3inc.processor.document import CheckpointDocument
+from dagster_s3inc.processor.stores import CheckpointFile, CheckpointObject, checkpoint_place
+from dagster_s3inc.runs.reset_requests import ResetRequest, reset_requests
 from dagster_s3inc.s3.client import make_client
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.stored_sensors import StoredSensor, sensor_names, sensors_of
+from dagster_s3inc.sensor.start import start_from
 
-__all__ = ["Origin", "origin_options", "read_origin"]
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+__all__ = ["Origin", "read_origin"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +32,13 @@ class Origin:
         name: Where it comes from, for messages.
         text: As it is stored; empty where a sensor has no cursor.
         checkpoint: What it says; None where there is none.
-        following: What the next look starts from. Other than `checkpoint` where a sensor was
-            reset since, or has no cursor.
-        is_first: Whether nothing is known of any earlier look.
+        following: What the next scan starts from. Other than `checkpoint` where a sensor was
+            reset since, or where there is none.
+        is_first: Whether nothing is known of any earlier scan.
+        accounts: Of a processor: the checkpoint of each storage class that was asked for.
         place: The checkpoint itself, where it is an object in S3.
         sensor: The sensor, where it is a sensor's.
+        newest_reset: Of the sensor.
     """
 
     name: str
@@ -47,49 +46,20 @@ class Origin:
     checkpoint: Checkpoint | None
     following: Checkpoint
     is_first: bool = False
+    accounts: Mapping[str, Checkpoint] | None = None
     place: S3Location | None = None
     sensor: StoredSensor | None = None
+    newest_reset: ResetRequest | None = None
+
+    @property
+    def title(self) -> str:
+        """The name at the beginning of a sentence."""
+        return f"{self.name[0].upper()}{self.name[1:]}"
 
     @property
     def bytes(self) -> int:
         """The length of the text as it is stored."""
         return len(self.text.encode())
-
-
-def origin_options(command: _Command) -> _Command:
-    """Adds the options by which a checkpoint is named to a command."""
-    for option in reversed(
-        (
-            click.option(
-                "--cursor",
-                metavar="FILE|TEXT|-",
-                help="A sensor's cursor: in a file, as it is ({...}), or on standard input (-).",
-            ),
-            click.option(
-                "--checkpoint",
-                metavar="PATH|S3-URI",
-                help="A processor's checkpoint: a local file or s3://BUCKET/KEY.",
-            ),
-            click.option(
-                "--sensor",
-                metavar="NAME",
-                help="A sensor of the Dagster instance that DAGSTER_HOME names.",
-            ),
-            click.option(
-                "--location", metavar="NAME", help="The sensor's code location, if in doubt."
-            ),
-            click.option(
-                "--repository", metavar="NAME", help="The sensor's repository, if in doubt."
-            ),
-            click.option(
-                "--endpoint-url",
-                metavar="URL",
-                help="The S3 server; by default the environment's, or AWS.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
 
 
 def read_origin(
@@ -100,12 +70,22 @@ def read_origin(
     location: str | None,
     repository: str | None,
     endpoint_url: str | None,
+    storage_class: str | None = None,
 ) -> Origin | None:
-    """Reads the checkpoint that the options name; None if they name none.
+    """Reads the checkpoint that the options of a command name; None if they name none.
+
+    Args:
+        cursor: A sensor's cursor: a file, the text itself, or `-` for standard input.
+        checkpoint: A processor's checkpoint: a path, or an S3 URI.
+        sensor: A sensor's name.
+        location: The sensor's code location.
+        repository: The sensor's repository.
+        endpoint_url: The S3 server.
+        storage_class: The class whose account of a processor's checkpoint is meant.
 
     Raises:
         click.ClickException: It cannot be read.
-        CheckpointFormatError: It is no checkpoint.
+        CheckpointFormatError: It is not a checkpoint.
         S3RequestError: It could not be fetched.
     """
     if sum(each is not None for each in (cursor, checkpoint, sensor)) > 1:
@@ -115,10 +95,8 @@ def read_origin(
     if cursor is not None:
         return _of_cursor(cursor)
     if checkpoint is not None:
-        return _of_processor(checkpoint, endpoint_url)
-    if sensor is not None:
-        return _of_sensor(_find(sensor, location, repository))
-    return None
+        return _of_processor(checkpoint, endpoint_url, storage_class)
+    return None if sensor is None else _of_sensor(sensor, location, repository)
 
 
 def _of_cursor(cursor: str) -> Origin:
@@ -139,13 +117,13 @@ def _of_cursor(cursor: str) -> Origin:
     return Origin(name=name, text=text.strip(), checkpoint=decoded, following=decoded)
 
 
-def _of_processor(path: str, endpoint_url: str | None) -> Origin:
-    target = checkpoint_target(path)
-    if isinstance(target, S3Location):
-        stored = CheckpointObject(make_client(endpoint_url=endpoint_url), target).read()
+def _of_processor(path: str, endpoint_url: str | None, storage_class: str | None) -> Origin:
+    place = checkpoint_place(path)
+    if isinstance(place, S3Location):
+        stored = CheckpointObject(make_client(endpoint_url=endpoint_url), place).read()
     else:
         try:
-            stored = CheckpointFile(target).read()
+            stored = CheckpointFile(place).read()
         except OSError as error:
             raise click.ClickException(f"Could not read the checkpoint {path}: {error}") from error
     if stored.text is None:
@@ -153,18 +131,28 @@ def _of_processor(path: str, endpoint_url: str | None) -> Origin:
             f"There is no checkpoint {path}. Either nothing has been committed yet, and then "
             f"everything is new; or it is kept elsewhere."
         )
-    decoded = decode_any_checkpoint(stored.text)
+    document = CheckpointDocument.read(stored.text, storage_class)
+    accounts = {name: document.account(name) or Checkpoint() for name in document.accounts}
+    checkpoint = accounts.get(storage_class or "")
     return Origin(
         name=f"the checkpoint {path}",
         text=stored.text,
-        checkpoint=decoded,
-        following=decoded,
-        place=target if isinstance(target, S3Location) else None,
+        checkpoint=checkpoint,
+        following=checkpoint or Checkpoint(),
+        is_first=checkpoint is None,
+        accounts=accounts,
+        place=place if isinstance(place, S3Location) else None,
     )
 
 
-def _of_sensor(sensor: StoredSensor) -> Origin:
-    start = start_from(sensor.cursor, sensor.last_run_key, sensor.resets)
+def _of_sensor(name: str, location: str | None, repository: str | None) -> Origin:
+    try:
+        with dg.DagsterInstance.get() as instance:
+            sensor = _find(instance, name, location, repository)
+            resets = reset_requests(instance, sensor.address)
+    except (dg.DagsterError, SQLAlchemyError) as error:
+        raise click.ClickException(f"Could not read the Dagster instance: {error}") from error
+    start = start_from(sensor.cursor, sensor.last_run_key, resets)
     return Origin(
         name=f"the cursor of sensor {sensor.name} (code location {sensor.location})",
         text=sensor.cursor or "",
@@ -172,33 +160,31 @@ def _of_sensor(sensor: StoredSensor) -> Origin:
         following=start.after_retry().checkpoint,
         is_first=start.is_first,
         sensor=sensor,
+        newest_reset=resets[-1] if resets else None,
     )
 
 
-def _find(name: str, location: str | None, repository: str | None) -> StoredSensor:
-    try:
-        with dg.DagsterInstance.get() as instance:
-            found = sensors_of(instance, name, location=location, repository=repository)
-            elsewhere = [] if found else sensors_of(instance, name)
-            others = sensor_names(instance)
-    except (dg.DagsterError, SQLAlchemyError) as error:
-        raise click.ClickException(f"Could not look into the Dagster instance: {error}") from error
-    if elsewhere:
-        raise click.ClickException(
-            f"The Dagster instance knows no such sensor: it knows {name!r}, but in other places: "
-            f"{_places(elsewhere)}. Mend --location and --repository, or leave them out."
-        )
-    if not found:
-        raise click.ClickException(
-            f"The Dagster instance knows no such sensor: {name!r} was never started there. It "
-            f"knows: {', '.join(others) or 'none'}."
-        )
-    if len(found) > 1:
+def _find(
+    instance: dg.DagsterInstance, name: str, location: str | None, repository: str | None
+) -> StoredSensor:
+    found = sensors_of(instance, name, location=location, repository=repository)
+    if len(found) == 1:
+        return found[0]
+    if found:
         raise click.UsageError(
             f"Several code locations have a sensor {name!r}: {_places(found)}. Add --location, and "
             f"--repository if need be."
         )
-    return found[0]
+    elsewhere = sensors_of(instance, name)
+    if elsewhere:
+        raise click.ClickException(
+            f"The Dagster instance has a sensor {name!r}, but in other places: "
+            f"{_places(elsewhere)}. Fix --location and --repository, or leave them out."
+        )
+    raise click.ClickException(
+        f"The Dagster instance has no sensor {name!r}: it was never started there. It has: "
+        f"{', '.join(sensor_names(instance)) or 'none'}."
+    )
 
 
 def _places(sensors: Iterable[StoredSensor]) -> str:

@@ -1,208 +1,257 @@
-"""`dagster-s3inc plan`: what would be handed over now."""
+"""What would be emitted now: found by a scan that nobody commits, as a table or a document."""
 
 from __future__ import annotations
 
-import json
+import sys
 import time
-from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import click
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
-from dagster_s3inc.cli import parameters
-from dagster_s3inc.cli.origin import Origin, origin_options, read_origin
-from dagster_s3inc.cli.plan_output import Planned, as_document, print_plan
-from dagster_s3inc.cli.progress import listing_progress
-from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.cli.origin import Origin
+from dagster_s3inc.cli.status import checkpoint_document
+from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
-from dagster_s3inc.core.report import describe_scan
+from dagster_s3inc.core.objects import S3Object, format_time
+from dagster_s3inc.core.report import ScanReport, describe_scan
+from dagster_s3inc.core.words import format_bytes, readable
+from dagster_s3inc.processor.processor import RECENT_LIMIT
 from dagster_s3inc.s3.client import make_client
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.scanning import Scanner, without
+from dagster_s3inc.s3.scanner import Scan, Scanner
 
-__all__ = ["plan"]
+__all__ = ["Plan", "make_plan", "print_plan"]
 
-_WAITS: Final = 3
+# Wide enough for any key: what goes to a file or a pipe is neither folded nor cut.
+_NO_TERMINAL_WIDTH: Final = 10_000
 
-_READABLE: Final = "readable"
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What would be emitted.
 
-@click.command()
-@click.argument("uri")
-@click.option(
-    "--max-files",
-    type=int,
-    default=BatchPolicy().max_files,
-    show_default=True,
-    help="The most files in a batch.",
-)
-@click.option(
-    "--max-bytes",
-    type=parameters.size,
-    metavar="SIZE",
-    help="The most bytes in a batch, as in 500MiB; by default any.",
-)
-@click.option(
-    "--max-batches",
-    type=int,
-    default=ScanLimits().max_batches,
-    show_default=True,
-    help="The most batches; the rest waits.",
-)
-@click.option(
-    "--linger",
-    type=parameters.duration,
-    metavar="DURATION",
-    help="For how long a file waits until its batch is full, as in 10m; by default not at all.",
-)
-@click.option("--include", multiple=True, metavar="GLOB", help="Only such keys; repeatable.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No such keys; repeatable.")
-@click.option(
-    "--storage-class",
-    "storage_classes",
-    multiple=True,
-    metavar="NAME",
-    help=f"Only this class, as in STANDARD; repeatable. By default '{_READABLE}': all that can be "
-    "read at once; with --checkpoint STANDARD, as a processor has it.",
-)
-@click.option(
-    "--min-size", type=parameters.size, metavar="SIZE", help="Only files at least so large."
-)
-@click.option(
-    "--max-size", type=parameters.size, metavar="SIZE", help="Only files at most so large."
-)
-@click.option(
-    "--modified-before", type=parameters.moment, metavar="TIME", help="Only files modified before."
-)
-@click.option("--folder-markers", is_flag=True, help="Count empty objects that end in / as files.")
-@click.option(
-    "--start-from",
-    type=parameters.start,
-    metavar="beginning|now|TIME",
-    default="beginning",
-    show_default=True,
-    help="Where a first look begins; a time bounds every look.",
-)
-@click.option(
-    "--lookback",
-    type=parameters.duration,
-    metavar="DURATION",
-    default="1h",
-    show_default=True,
-    help="For how long files are remembered one by one, as in 30m.",
-)
-@origin_options
-@click.option("--files", "show_files", is_flag=True, help="List each file too.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--check", is_flag=True, help=f"Exit with {_WAITS} if something waits.")
-def plan(
-    uri: str,
-    max_files: int,
-    max_bytes: int | None,
-    max_batches: int,
-    linger: timedelta | None,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    storage_classes: tuple[str, ...],
-    min_size: int | None,
-    max_size: int | None,
-    modified_before: datetime | None,
-    folder_markers: bool,
-    start_from: Literal["beginning", "now"] | datetime,
-    lookback: timedelta,
-    show_files: bool,
-    as_json: bool,
-    check: bool,
-    **origin_of: Any,
-) -> None:
-    """Shows what would be handed over now from URI (s3://BUCKET/PREFIX).
-
-    Without --cursor, --checkpoint or --sensor, that is what a first look would hand over. Give the
-    same options as the sensor or processor has. Changes nothing.
+    Attributes:
+        location: Where.
+        start: What had been emitted.
+        origin: Where that comes from; None if nothing was given.
+        scan: The scan.
+        seconds: How long it took.
+        report: The scan in words.
     """
-    location = S3Location.parse(uri)
-    objects = ObjectFilter(
-        include=include,
-        exclude=exclude,
-        storage_classes=_classes(storage_classes, origin_of["checkpoint"] is not None),
-        min_size=min_size,
-        max_size=max_size,
-        modified_after=start_from if isinstance(start_from, datetime) else None,
-        modified_before=modified_before,
-        include_folder_markers=folder_markers,
-    )
-    limits = ScanLimits(
-        policy=BatchPolicy(max_files=max_files, max_bytes=max_bytes, linger=linger),
-        max_batches=max_batches,
-        lookback=lookback,
-    )
-    origin = read_origin(**origin_of)
-    planned = _look(
-        location,
-        origin,
-        objects,
-        limits,
-        adopt=start_from == "now" and (origin is None or origin.is_first),
-        endpoint_url=origin_of["endpoint_url"],
-    )
-    if as_json:
-        click.echo(json.dumps(as_document(planned, with_files=show_files), indent=2))
-    else:
-        print_plan(planned, with_files=show_files)
-    if check and planned.something_waits:
-        click.get_current_context().exit(_WAITS)
 
+    location: S3Location
+    start: Checkpoint
+    origin: Origin | None
+    scan: Scan
+    seconds: float
+    report: ScanReport
 
-def _classes(names: tuple[str, ...], of_processor: bool) -> tuple[str, ...] | None:
-    if not names:
-        return ("STANDARD",) if of_processor else None
-    if _READABLE in names:
-        if len(names) > 1:
-            raise click.BadParameter(
-                f"{_READABLE} goes with no other.", param_hint="--storage-class"
+    @property
+    def something_waits(self) -> bool:
+        """Whether this scan, or the next, would emit anything."""
+        found = self.scan.result.statistics
+        return bool(found.files or found.files_waiting or found.found_late)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know."""
+        return (*self._notes(), *self.report.warnings)
+
+    def _notes(self) -> Iterator[str]:
+        origin = self.origin
+        if origin is not None and self.scan.result.statistics.selection_changed:
+            yield (
+                f"{origin.title} was made with another prefix or filter than this command has. "
+                f"Give the same ones, or this plan is not what comes next."
             )
-        return None
-    return names
+        if origin is not None and origin.accounts is not None and origin.is_first:
+            classes = ", ".join(name or "any (None)" for name in origin.accounts) or "none"
+            yield (
+                f"{origin.title} has no account of this storage class, so every file of it is "
+                f"new. It has: {classes}."
+            )
+        if self.start.partial_scan is not None:
+            yield (
+                f"A partial scan is under way that has come as far as "
+                f"{readable(self.start.partial_scan.after)}: only keys after that one were listed."
+            )
+
+    def document(self, *, with_files: bool) -> dict[str, Any]:
+        """The plan as a JSON document; its fields are a public contract."""
+        result = self.scan.result
+        found = result.statistics
+        batches = enumerate(result.batches, 1)
+        return {
+            "uri": self.location.uri,
+            "generation": result.checkpoint.generation,
+            "sequence": result.sequence,
+            "files": found.files,
+            "bytes": found.bytes,
+            "batches": [_batch(number, batch, with_files) for number, batch in batches],
+            "waiting": {
+                "files": found.files_waiting,
+                "bytes": found.bytes_waiting,
+                "oldest": found.oldest_waiting and format_time(found.oldest_waiting),
+            },
+            "late": found.files_late,
+            "found_late": found.found_late,
+            "gone": found.gone,
+            "left_out": found.left_out,
+            "undecided": result.checkpoint.undecided,
+            "listed": {"objects": found.objects_listed, "bytes": found.bytes_listed},
+            "requests": self.scan.requests,
+            "seconds": round(self.seconds, 3),
+            "complete": self.start.partial_scan is None and found.partial_scan is None,
+            "checkpoint_after": checkpoint_document(result.checkpoint),
+            "something_waits": self.something_waits,
+            "summary": self.report.summary,
+            "warnings": list(self.warnings),
+        }
 
 
-def _look(
+def make_plan(
     location: S3Location,
     origin: Origin | None,
     objects: ObjectFilter,
     limits: ScanLimits,
     *,
-    adopt: bool,
+    starts_now: bool,
     endpoint_url: str | None,
-) -> Planned:
+) -> Plan:
+    """Scans a prefix as the next tick or call would.
+
+    Args:
+        location: The prefix.
+        origin: What was emitted; None means nothing.
+        objects: Which objects count.
+        limits: What may be emitted. How much the checkpoint remembers is as in the origin.
+        starts_now: Whether a first scan takes what is there as emitted.
+        endpoint_url: The S3 server; None means that of the environment, or AWS.
+
+    Raises:
+        S3RequestError: The listing could not be had.
+    """
     start = Checkpoint() if origin is None else origin.following
-    sketch = start.settled or (start.unfinished and start.unfinished.listed)
-    if sketch:
-        limits = replace(limits, sketch_cells=sketch.cells)
+    digest = start.emitted or (start.partial_scan and start.partial_scan.listed)
+    if digest:
+        limits = replace(limits, late_file_capacity=digest.cells * 2 // 3)
     selection = objects.selection(location.key, bucket=location.bucket)
-    if origin is not None and origin.place is not None and location.covers(origin.place):
-        selection = without(origin.place.key, selection)
+    if origin is not None and origin.accounts is not None:
+        limits = replace(limits, recent_limit=RECENT_LIMIT)
+        if origin.place is not None and location.covers(origin.place):
+            own_key = origin.place.key.encode("utf-8", "surrogatepass")
+            selection = replace(selection, own_key=own_key)
     client = make_client(endpoint_url=endpoint_url)
     began = time.monotonic()
-    with listing_progress(location.uri) as on_page:
-        # Nobody waits for this as the daemon waits for a tick: it looks at all.
-        look = Scanner(time_budget=None).scan(
+    with _progress(location.uri) as on_page:
+        # Nobody waits for this as the daemon waits for a tick: it lists everything.
+        scan = Scanner(time_budget=None).scan(
             client,
             replace(location, key=objects.list_prefix(location.key)),
             start,
+            given=None,
             selection=selection,
             limits=limits,
-            adopt=adopt,
+            adopt=starts_now and (origin is None or origin.is_first),
             on_page=on_page,
         )
     seconds = time.monotonic() - began
-    return Planned(
+    return Plan(
         location=location,
         start=start,
         origin=origin,
-        look=look,
+        scan=scan,
         seconds=seconds,
-        report=describe_scan(look.result, source=location.uri, seconds=seconds),
+        report=describe_scan(scan.result, source=location.uri, seconds=seconds),
     )
+
+
+def print_plan(plan: Plan, *, with_files: bool) -> None:
+    """Prints the batches as a table, the files as lines, the summary, and warnings on stderr."""
+    batches = plan.scan.result.batches
+    if batches:
+        width = None if sys.stdout.isatty() else _NO_TERMINAL_WIDTH
+        Console(width=width).print(_table(batches))
+    if with_files:
+        for number, batch in enumerate(batches, 1):
+            for each in batch.objects:
+                moment = format_time(each.last_modified)
+                click.echo(f"{number:>5}  {moment}  {each.size:>15,}  {readable(each.key)}")
+    click.echo(plan.report.summary)
+    for warning in plan.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+
+
+def _batch(number: int, batch: Batch, with_files: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "number": number,
+        "id": batch.id,
+        "files": len(batch),
+        "bytes": batch.bytes,
+        "oldest": format_time(batch.objects[0].last_modified),
+        "first_key": batch.objects[0].key,
+        "last_key": batch.objects[-1].key,
+    }
+    if with_files:
+        document["objects"] = [_object(each) for each in batch.objects]
+    return document
+
+
+def _object(each: S3Object) -> dict[str, Any]:
+    return {**each._asdict(), "last_modified": format_time(each.last_modified)}
+
+
+def _table(batches: tuple[Batch, ...]) -> Table:
+    table = Table(box=box.ROUNDED)
+    for heading in ("Batch", "Files", "Bytes"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("Oldest", no_wrap=True)
+    for heading in ("First key", "Last key"):
+        table.add_column(heading, overflow="fold")
+    for number, batch in enumerate(batches, 1):
+        first, last = batch.objects[0], batch.objects[-1]
+        cells = (
+            str(number),
+            f"{len(batch):,}",
+            format_bytes(batch.bytes),
+            format_time(first.last_modified),
+            readable(first.key),
+            readable(last.key),
+        )
+        # As text: a key may look like rich's markup.
+        table.add_row(*map(Text, cells))
+    return table
+
+
+@contextmanager
+def _progress(source: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows on standard error how far a listing has come, if that is a terminal.
+
+    How many objects there are is known only at the end, so the bar has no end either.
+    """
+    progress = Progress(
+        TextColumn("Listing {task.fields[source]}", markup=False),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed:,} objects, {task.fields[requests]:,} requests", markup=False),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with progress:
+        task = progress.add_task("listing", total=None, source=source, requests=0)
+
+        def on_page(objects: int, requests: int) -> None:
+            progress.update(task, advance=objects, requests=requests)
+
+        yield on_page

@@ -1,54 +1,76 @@
-"""`dagster-s3inc status`: what a cursor says."""
+"""A checkpoint, and the sensor that has it, in words and as a document."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from typing import Any
 
-import click
+from dagster_s3inc.cli.origin import Origin
+from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan
+from dagster_s3inc.core.iblt import Digest
+from dagster_s3inc.core.objects import Position, format_time
+from dagster_s3inc.core.reprocess import Reprocess
+from dagster_s3inc.core.words import count, readable
 
-from dagster_s3inc.cli.explanation import describe_checkpoint, explain
-from dagster_s3inc.cli.origin import Origin, origin_options, read_origin
-from dagster_s3inc.core.objects import format_time
-from dagster_s3inc.core.words import count
-from dagster_s3inc.stored_sensors import StoredSensor
-
-__all__ = ["status"]
-
-
-@click.command()
-@origin_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def status(as_json: bool, **origin_of: Any) -> None:
-    """Explains a cursor: --cursor, --checkpoint or --sensor. Changes nothing."""
-    origin = read_origin(**origin_of)
-    if origin is None:
-        raise click.UsageError("Give one of --cursor, --checkpoint and --sensor.")
-    if as_json:
-        click.echo(json.dumps(_document(origin), indent=2))
-        return
-    click.echo(f"{origin.name[0].upper()}{origin.name[1:]}: {count(origin.bytes, 'byte')}.")
-    if origin.sensor is not None:
-        for line in _describe_sensor(origin.sensor, origin):
-            click.echo(line)
-    if origin.checkpoint is not None:
-        for line in explain(origin.checkpoint):
-            click.echo(line)
+__all__ = ["checkpoint_document", "describe_status", "status_document"]
 
 
-def _document(origin: Origin) -> dict[str, Any]:
+def status_document(origin: Origin) -> dict[str, Any]:
     """The status as a JSON document; its fields are a public contract."""
+    accounts = origin.accounts
     return {
-        "source": origin.name,
+        "origin": origin.name,
         "bytes": origin.bytes,
-        "checkpoint": origin.checkpoint and describe_checkpoint(origin.checkpoint),
-        "next_generation": origin.following.generation,
-        "sensor": origin.sensor and _sensor(origin.sensor),
+        "checkpoint": None
+        if accounts is not None
+        else origin.checkpoint and checkpoint_document(origin.checkpoint),
+        "storage_classes": accounts
+        and {name: checkpoint_document(each) for name, each in accounts.items()},
+        "next_generation": None if accounts is not None else origin.following.generation,
+        "sensor": _sensor_document(origin),
     }
 
 
-def _sensor(sensor: StoredSensor) -> dict[str, Any]:
-    tick, reset = sensor.last_tick, sensor.resets[-1] if sensor.resets else None
+def checkpoint_document(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A checkpoint as a JSON document; its fields are a public contract."""
+    watermark, emitted = checkpoint.watermark, checkpoint.emitted
+    partial, reprocess = checkpoint.partial_scan, checkpoint.reprocess
+    return {
+        "generation": checkpoint.generation,
+        "sequence": checkpoint.sequence,
+        "watermark": watermark
+        and {"last_modified": format_time(watermark.last_modified), "key": watermark.key},
+        "recent": len(checkpoint.recent),
+        "late": len(checkpoint.late),
+        "emitted": emitted
+        and {"files": emitted.size, "late_file_capacity": _late_file_capacity(emitted)},
+        "total": checkpoint.total and checkpoint.total.files,
+        "undecided": checkpoint.undecided,
+        "partial_scan": partial
+        and {
+            "began": format_time(partial.began),
+            "horizon": format_time(partial.horizon),
+            "after": partial.after,
+            "objects": partial.objects,
+            "met": len(partial.met),
+            "adopts": partial.adopts,
+        },
+        "reprocess": reprocess
+        and {
+            "conditions": reprocess.conditions.written(),
+            "after": reprocess.after,
+            "accepts": reprocess.accepts,
+        },
+        "reset_seen": checkpoint.reset_seen,
+        "selection": checkpoint.selection,
+    }
+
+
+def _sensor_document(origin: Origin) -> dict[str, Any] | None:
+    sensor, reset = origin.sensor, origin.newest_reset
+    if sensor is None:
+        return None
+    tick = sensor.last_tick
     return {
         "name": sensor.name,
         "location": sensor.location,
@@ -59,30 +81,124 @@ def _sensor(sensor: StoredSensor) -> dict[str, Any]:
             "at": format_time(tick.at),
             "status": tick.status,
             "runs": tick.runs,
-            "message": tick.said,
+            "message": tick.message,
         },
         "newest_reset": reset
         and {"at": reset.at, "generation": reset.generation, "what": reset.what},
     }
 
 
-def _describe_sensor(sensor: StoredSensor, origin: Origin) -> list[str]:
-    lines = [f"Sensor: {sensor.status}."]
+def describe_status(origin: Origin) -> Iterator[str]:
+    """Says what a checkpoint says, and its sensor, in a line each."""
+    yield f"{origin.title}: {count(origin.bytes, 'byte')}."
+    if origin.sensor is not None:
+        yield from _describe_sensor(origin)
+    if origin.accounts is not None:
+        for name, account in origin.accounts.items():
+            yield f"Storage class: {name or 'any that the filter lets through'}."
+            yield from _describe(account)
+    elif origin.checkpoint is not None:
+        yield from _describe(origin.checkpoint)
+
+
+def _describe_sensor(origin: Origin) -> Iterator[str]:
+    sensor, before, after = origin.sensor, origin.checkpoint, origin.following
+    assert sensor is not None  # noqa: S101 # the caller has seen it
+    yield f"Sensor: {sensor.status}."
     tick = sensor.last_tick
     if tick is None:
-        lines.append("Last tick: none yet.")
+        yield "Last tick: none yet."
     else:
-        outcome = tick.said or f"{count(tick.runs, 'run')} requested."
-        lines.append(f"Last tick: {format_time(tick.at)}, {tick.status}: {outcome}")
-    before, after = origin.checkpoint, origin.following
+        outcome = tick.message or f"{count(tick.runs, 'run')} requested."
+        yield f"Last tick: {format_time(tick.at)}, {tick.status}: {outcome}"
     if before is None and origin.is_first:
-        lines.append("No cursor yet: the next tick is the first.")
+        yield "No cursor yet: the next tick is the first."
     elif before is None:
-        lines.append(
-            f"No cursor: it was cleared. The next tick starts generation {after.generation}."
+        yield f"No cursor: it was cleared. The next tick starts generation {after.generation}."
+    elif before.generation < after.generation:
+        yield f"A reset waits to be honoured: the next tick starts generation {after.generation}."
+    elif before.reset_seen != after.reset_seen:
+        yield f"A reset of {after.reset_seen} waits to be honoured by the next tick."
+    elif before != after:
+        yield "The cursor was set back: what came after it is requested again by the next ticks."
+
+
+def _describe(checkpoint: Checkpoint) -> Iterator[str]:
+    yield f"Generation: {checkpoint.generation}, sequence {checkpoint.sequence}."
+    yield f"Watermark: {_watermark(checkpoint.watermark)}"
+    recent = len(checkpoint.recent)
+    yield f"Recent: {count(recent, 'file')} requested above the watermark, remembered one by one."
+    if checkpoint.late:
+        late = count(len(checkpoint.late), "file")
+        yield f"Late: {late} found late at or below the watermark, for the next scan to request."
+    else:
+        yield "Late: no file that was found late waits."
+    yield f"Digest: {_digest(checkpoint)}"
+    if checkpoint.total is None:
+        yield "Total: not known, since the beginning was adopted or the cursor was set back."
+    else:
+        yield f"Total: {count(checkpoint.total.files, 'file')} requested in this generation."
+    yield f"Partial scan: {_partial_scan(checkpoint.partial_scan)}"
+    yield f"Reprocess: {_reprocess(checkpoint.reprocess)}"
+    yield f"Undecided: {_undecided(checkpoint.undecided)}"
+    seen = checkpoint.reset_seen
+    yield "Reset: none honoured yet." if seen is None else f"Reset: the newest honoured is {seen}."
+
+
+def _watermark(watermark: Position | None) -> str:
+    if watermark is None:
+        return "none yet; what was requested is remembered one by one."
+    moment = format_time(watermark.last_modified)
+    # A watermark that has no key lies before every file of its time.
+    place = f"before {moment}" if not watermark.key else f"to {moment}, {readable(watermark.key)},"
+    return f"every file {place} was requested, but for late and undecided ones."
+
+
+def _late_file_capacity(digest: Digest) -> int:
+    return digest.cells * 2 // 3
+
+
+def _digest(checkpoint: Checkpoint) -> str:
+    emitted = checkpoint.emitted
+    if emitted is not None:
+        return (
+            f"{count(emitted.size, 'file')} requested at or below the watermark; a new process "
+            f"tells up to {_late_file_capacity(emitted):,} changes among them apart."
         )
-    elif before.generation != after.generation:
-        lines.append(
-            f"A reset waits to be honoured: the next tick starts generation {after.generation}."
-        )
-    return lines
+    if checkpoint.watermark is None:
+        return "none yet; there is nothing at or below the watermark."
+    return "none; the next scan takes what is listed at or below the watermark as requested."
+
+
+def _partial_scan(partial: PartialScan | None) -> str:
+    if partial is None:
+        return "none under way."
+    place = readable(partial.after) or "the beginning"
+    return (
+        f"under way since {format_time(partial.began)}; it has listed "
+        f"{count(partial.objects, 'object')} up to {place}, and the next tick goes on from there. "
+        f"At its end the watermark rises to {format_time(partial.horizon)}."
+        + (" What it lists counts as requested." if partial.adopts else "")
+    )
+
+
+def _reprocess(reprocess: Reprocess | None) -> str:
+    if reprocess is None:
+        return "nothing is requested again."
+    if reprocess.accepts:
+        return "what is listed at or below the watermark counts as requested after the next scan."
+    return (
+        f"what was requested and is {reprocess.conditions} is requested again, so far up to "
+        f"{readable(reprocess.after) or 'the beginning'}; what is new waits."
+    )
+
+
+def _undecided(files: int) -> str:
+    if not files:
+        return "none."
+    return (
+        f"of at most {count(files, 'file')} at or below the watermark it is not known whether they "
+        f"were requested, so they wait. To end this, launch the reset job with `matching` (they "
+        f"are requested) or `accept_listed` (they count as requested), or call reset_checkpoint() "
+        f"on a processor."
+    )

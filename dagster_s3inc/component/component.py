@@ -2,41 +2,156 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import dagster as dg
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from dagster_s3inc.component.groups import (
+from dagster_s3inc.component.mappings import (
     batch_option,
     filter_option,
+    partitions_option,
     reset_job_option,
+    s3_option,
 )
-from dagster_s3inc.component.partitions import partitions_option
-from dagster_s3inc.component.s3_settings import s3_option
-from dagster_s3inc.component.scaffolding import Scaffolding
 from dagster_s3inc.component.values import (
+    DURATION,
+    START,
+    TAGS,
+    TEXTS,
     Environment,
-    duration_option,
     option,
-    python_option,
-    start_option,
-    tags_option,
-    texts_option,
 )
-from dagster_s3inc.core.sketch import CELLS
+from dagster_s3inc.core.descriptions import descriptions
+from dagster_s3inc.core.limits import LATE_FILE_CAPACITY
 from dagster_s3inc.definitions import (
     NAMED_AFTER_SENSOR,
     S3_FROM_ENVIRONMENT,
     build_s3_incremental_definitions,
 )
-from dagster_s3inc.flow import OnFailure
-from dagster_s3inc.s3.listing import LANES
-from dagster_s3inc.s3.scanning import TIME_BUDGET
+from dagster_s3inc.s3.location import S3Location
+from dagster_s3inc.s3.scanner import MAX_CONCURRENT_REQUESTS, MAX_INDEX_BYTES, TIME_BUDGET
+from dagster_s3inc.sensor import build_s3_incremental_sensor
+from dagster_s3inc.sensor.backpressure import OnFailure
 
 __all__ = ["S3IncrementalComponent"]
+
+# What Dagster does not take in the name of a sensor.
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_]")
+
+# What is written in another way than in Python.
+_IN_YAML: Final = {
+    "asset_selection": "The assets to run for each batch, in Dagster's selection syntax, as in "
+    "`key:orders`.",
+    "job_name": "The job to run for each batch.",
+    "target": "Assets or a job, as a template that gives the Python object.",
+    "job": "A job, as a template that gives the Python object.",
+    "jobs": "Several jobs, likewise; each batch is launched on every one.",
+    "partitions_def": "The partitions that `group_by` gives, by their `type`; or a template that "
+    "gives a `PartitionsDefinition`. Each run then has a partition key.",
+    "source_asset": "The key of the asset that stands for the prefix, in which `{name}` is the "
+    "sensor's name; or a template that gives what `build_s3_source_asset` makes. `null` leaves "
+    "it out.",
+    "s3": "Settings of the S3 resource; by default all come from the environment. `project` "
+    "where the project has a resource of its own under `s3_resource_key`.",
+    "default_status": "`RUNNING`: the sensor ticks as soon as it is loaded.",
+    "minimum_interval_seconds": "The least seconds between two ticks; 30 by default.",
+    "owners": "The sensor's owners: email addresses, and teams as in `team:data`.",
+}
+
+_MEANS: Final[Mapping[str, str]] = {
+    **descriptions(build_s3_incremental_sensor),
+    **descriptions(build_s3_incremental_definitions),
+    **_IN_YAML,
+}
+
+
+def _means(name: str) -> str:
+    # Python keeps no docstrings with -OO.
+    return _MEANS.get(name, "")
+
+
+def _option(name: str, kind: Any = None) -> dg.Resolver:
+    return option(_means(name), kind)
+
+
+class _Params(BaseModel):
+    """What `dg scaffold defs` may be given."""
+
+    uri: str = Field(
+        default="s3://my-bucket/landing/", description="What to scan, as s3://BUCKET/PREFIX."
+    )
+    name: str | None = Field(
+        default=None,
+        description="The sensor's name; by default that of the folder, with _ for what Dagster "
+        "does not take in names.",
+    )
+    asset_selection: str | None = Field(
+        default=None,
+        description="The assets to run for each batch, as in key:orders. Either this or job_name "
+        "is needed.",
+    )
+    job_name: str | None = Field(
+        default=None, description="The job to run for each batch, instead of assets."
+    )
+
+    # Refused here and not while writing: dg shows what pydantic finds without a traceback.
+    @field_validator("uri")
+    @classmethod
+    def _is_an_s3_uri(cls, uri: str) -> str:
+        # A template is known only where the file is loaded.
+        if "{{" not in uri:
+            S3Location.parse(uri)
+        return uri
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str | None) -> str | None:
+        if name is not None and (not name or _NOT_IN_NAMES.search(name)):
+            raise ValueError(
+                f"{name!r} is not a name that Dagster takes. Write it with letters, digits and _ "
+                f"alone"
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _has_one_target(self) -> _Params:
+        if not self.asset_selection and not self.job_name:
+            raise ValueError(
+                "Nothing says what to run for each batch. Give --asset-selection, as in "
+                "key:orders, or --job-name"
+            )
+        if self.asset_selection and self.job_name:
+            raise ValueError(
+                "Both --asset-selection and --job-name are given. Give the one of them that is to "
+                "run for each batch"
+            )
+        return self
+
+
+class Scaffolding(dg.Scaffolder[_Params]):
+    """Writes a `defs.yaml` that loads as it is; the sensor is stopped until someone starts it."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[_Params]:
+        """What may be given on the command line."""
+        return _Params
+
+    def scaffold(self, request: dg.ScaffoldRequest[_Params]) -> None:
+        """Writes the file into the folder, or adds to a file that is there."""
+        given = request.params
+        folder = request.target_path.parent if request.append else request.target_path
+        name = given.name or _NOT_IN_NAMES.sub("_", folder.name)
+        attributes: dict[str, Any] = {"name": name, "uri": given.uri}
+        if given.job_name:
+            attributes["job_name"] = given.job_name
+        else:
+            attributes["asset_selection"] = given.asset_selection
+        attributes["batch"] = {"max_files": 100}
+        dg.scaffold_component(request, attributes)
 
 
 @dg.scaffold_with(Scaffolding)
@@ -47,144 +162,53 @@ class S3IncrementalComponent(dg.Component, dg.Model, dg.Resolvable):
     launched on: assets or jobs of the project that take an S3Batch.
     """
 
-    name: Annotated[str, option("The sensor's name.")]
-    uri: Annotated[str, option("What to scan, as `s3://BUCKET/PREFIX`, taken literally.")]
-    asset_selection: Annotated[
-        Any,
-        python_option(
-            "The assets to run for each batch, in Dagster's selection syntax, as in `key:orders`."
-        ),
-    ] = None
-    job_name: Annotated[str | None, option("The job to run for each batch.")] = None
-    target: Annotated[
-        Any, python_option("Assets or a job, as a template that gives the Python object.")
-    ] = None
-    job: Annotated[Any, python_option("A job, as a template that gives the Python object.")] = None
-    jobs: Annotated[
-        Sequence[Any] | None,
-        option("Several jobs, likewise; each batch is launched on every one.", Sequence[str]),
-    ] = None
-    batch: Annotated[Any, batch_option("How files are cut into batches.")] = None
-    objects: Annotated[Any, filter_option("Which files count.")] = None
-    lookback: Annotated[
-        timedelta,
-        duration_option(
-            "For how long files are remembered one by one: seconds, or as in `90s`, `15m`, "
-            "`1h30m`, `7d`; 1 hour by default. What shows up later comes one tick later."
-        ),
-    ] = timedelta(hours=1)
-    start_from: Annotated[
-        Any,
-        start_option(
-            "Where the first tick begins: with everything (`beginning`), with what appears from "
-            "now on (`now`), or with what was modified at or after a moment in ISO 8601 with a "
-            "time zone, as in `2026-01-31T00:00:00Z`."
-        ),
-    ] = "beginning"
-    group_by: Annotated[
-        Any,
-        python_option(
-            "Which files may be in one batch: a regular expression with a named group that is "
-            "searched for in the key, as in `dt=(?P<day>[^/]+)/`; or a function of the key, by a "
-            "template."
-        ),
-    ] = None
-    partitions_def: Annotated[
-        Any,
-        partitions_option(
-            "The partitions that `group_by` gives, by their `type`; or a template that gives a "
-            "`PartitionsDefinition`. Each run then has a partition key."
-        ),
-    ] = None
-    max_in_flight: Annotated[
-        int | None, option("The most batches requested and not finished; by default any.")
-    ] = None
-    on_failure: Annotated[
-        OnFailure,
-        option(
-            "With `halt`, a failed batch stops those that would follow until it succeeds or is "
-            "skipped; with `max_in_flight: 1`, files are then processed strictly in order."
-        ),
-    ] = "continue"
-    max_batches_per_tick: Annotated[
-        int, option("The most batches requested in one tick; the rest waits for the next.")
-    ] = 20
-    max_request_bytes: Annotated[
-        int | None,
-        option(
-            "About the most bytes that the run requests of a tick take in Dagster's database; "
-            "40000 for MySQL. `null` means no bound."
-        ),
-    ] = 1_000_000
-    time_budget: Annotated[
-        timedelta | None,
-        duration_option(
-            "A tick whose listing takes longer hands over what it has found, and the next goes on "
-            "there: seconds, or as in `20s`; 15 seconds by default. `null` means that each tick "
-            "looks at everything."
-        ),
-    ] = TIME_BUDGET
-    lanes: Annotated[int, option("The most LIST requests under way at a time.")] = LANES
-    sketch_cells: Annotated[
-        int,
-        option(
-            "The size of the sketch that finds what shows up later than `lookback`: a multiple of "
-            "4. Two thirds as many such changes from one tick to the next can be told apart."
-        ),
-    ] = CELLS
-    source_asset: Annotated[
-        Any,
-        option(
-            "The key of the asset that stands for the prefix, in which `{name}` is the sensor's "
-            "name; or a template that gives what `build_s3_source_asset` makes. `null` leaves it "
-            "out.",
-            str | Sequence[str] | None,
-        ),
-    ] = NAMED_AFTER_SENSOR
-    max_backlog_age: Annotated[
-        timedelta | None,
-        duration_option(
-            "The check `backlog_age` warns while a file waits that was modified so long ago: "
-            "seconds, or as in `2h`."
-        ),
-    ] = None
-    s3: Annotated[
-        Any,
-        s3_option(
-            "Settings of the S3 resource; by default all come from the environment. `project` "
-            "where the project has a resource of its own under `s3_resource_key`."
-        ),
-    ] = Field(default_factory=lambda: S3_FROM_ENVIRONMENT)  # it would act as a descriptor
-    s3_resource_key: Annotated[str, option("The key of the S3 resource.")] = "s3"
-    batch_resource_key: Annotated[
-        str, option("The key of the `S3Batch`, and the name of the parameter that takes it.")
-    ] = "batch"
-    minimum_interval_seconds: Annotated[
-        int | None, option("The least seconds between two ticks; 30 by default.")
-    ] = None
-    default_status: Annotated[
-        dg.DefaultSensorStatus,
-        option("`RUNNING`: the sensor ticks as soon as it is loaded. `STOPPED` by default."),
-    ] = dg.DefaultSensorStatus.STOPPED
-    description: Annotated[str | None, option("Shown in the UI; by default it names the URI.")] = (
-        None
+    name: Annotated[str, _option("name")]
+    uri: Annotated[str, _option("uri")]
+    asset_selection: Annotated[Any, _option("asset_selection", str)] = None
+    job_name: Annotated[str | None, _option("job_name")] = None
+    target: Annotated[Any, _option("target", str)] = None
+    job: Annotated[Any, _option("job", str)] = None
+    jobs: Annotated[Sequence[Any] | None, _option("jobs", Sequence[str])] = None
+    batch: Annotated[Any, batch_option(_means("batch"))] = None
+    objects: Annotated[Any, filter_option(_means("objects"))] = None
+    lookback: Annotated[timedelta, _option("lookback", DURATION)] = timedelta(hours=1)
+    start_from: Annotated[Any, _option("start_from", START)] = "beginning"
+    group_by: Annotated[Any, _option("group_by", str)] = None
+    partitions_def: Annotated[Any, partitions_option(_means("partitions_def"))] = None
+    max_in_flight: Annotated[int | None, _option("max_in_flight")] = None
+    on_failure: Annotated[OnFailure, _option("on_failure")] = "continue"
+    max_batches_per_tick: Annotated[int, _option("max_batches_per_tick")] = 20
+    max_request_bytes: Annotated[int | None, _option("max_request_bytes")] = 1_000_000
+    time_budget: Annotated[timedelta | None, _option("time_budget", DURATION)] = TIME_BUDGET
+    max_concurrent_requests: Annotated[int, _option("max_concurrent_requests")] = (
+        MAX_CONCURRENT_REQUESTS
     )
-    tags: Annotated[Mapping[str, str] | None, tags_option("The sensor's own tags.")] = None
-    run_tags: Annotated[
-        Mapping[str, str] | None,
-        tags_option("Tags for every run, beside those of the batch."),
-    ] = None
-    metadata: Annotated[Mapping[str, Any] | None, option("Metadata of the sensor.")] = None
-    owners: Annotated[
-        Sequence[str] | None,
-        texts_option("The sensor's owners: email addresses, and teams as in `team:data`."),
-    ] = None
+    max_index_bytes: Annotated[int, _option("max_index_bytes")] = MAX_INDEX_BYTES
+    late_file_capacity: Annotated[int, _option("late_file_capacity")] = LATE_FILE_CAPACITY
+    source_asset: Annotated[Any, _option("source_asset", str | Sequence[str] | None)] = (
+        NAMED_AFTER_SENSOR
+    )
+    max_backlog_age: Annotated[timedelta | None, _option("max_backlog_age", DURATION)] = None
+    s3: Annotated[Any, s3_option(_means("s3"))] = Field(
+        default_factory=lambda: S3_FROM_ENVIRONMENT  # a resource would act as a descriptor
+    )
+    s3_resource_key: Annotated[str, _option("s3_resource_key")] = "s3"
+    batch_resource_key: Annotated[str, _option("batch_resource_key")] = "batch"
+    minimum_interval_seconds: Annotated[int | None, _option("minimum_interval_seconds")] = None
+    default_status: Annotated[dg.DefaultSensorStatus, _option("default_status")] = (
+        dg.DefaultSensorStatus.STOPPED
+    )
+    description: Annotated[str | None, _option("description")] = None
+    tags: Annotated[Mapping[str, str] | None, _option("tags", TAGS)] = None
+    run_tags: Annotated[Mapping[str, str] | None, _option("run_tags", TAGS)] = None
+    metadata: Annotated[Mapping[str, Any] | None, _option("metadata")] = None
+    owners: Annotated[Sequence[str] | None, _option("owners", TEXTS)] = None
     required_resource_keys: Annotated[
-        Sequence[str] | None, texts_option("Further resources to be there when the sensor ticks.")
+        Sequence[str] | None, _option("required_resource_keys", TEXTS)
     ] = None
-    reset_job_name: Annotated[str | None, option("By default `reset_` and the name.")] = None
+    reset_job_name: Annotated[str | None, _option("reset_job_name")] = None
     reset_job_options: Annotated[
-        Mapping[str, Any] | None, reset_job_option("What else the reset job shows.")
+        Mapping[str, Any] | None, reset_job_option(_means("reset_job_options"))
     ] = None
 
     @classmethod

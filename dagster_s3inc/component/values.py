@@ -1,4 +1,4 @@
-"""How the options are written in YAML, where YAML has no words for them.
+"""How options are written in YAML, where YAML has no words for them.
 
 Dagster resolves templates with Jinja's native types. Two of its ways surprise: text that looks like
 Python is taken for it ("1.10" becomes the number 1.1), and an environment variable that is not set
@@ -12,28 +12,29 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import dagster as dg
 from jinja2 import Undefined
 
-from dagster_s3inc.core.objects import parse_time
-from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.core.times import parse_duration, parse_moment, parse_start
 
 __all__ = [
+    "DURATION",
+    "FLAG",
+    "MOMENT",
+    "NUMBER",
+    "START",
+    "TAGS",
+    "TEXT",
+    "TEXTS",
+    "VALUES",
     "Environment",
-    "duration_option",
-    "moment_option",
+    "Kind",
+    "in_yaml",
     "option",
-    "parsed",
-    "python_option",
     "resolved",
-    "start_option",
-    "tags_option",
-    "texts_option",
 ]
-
-_DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
 class _Unset(Undefined):
@@ -77,88 +78,23 @@ def resolved(context: dg.ResolutionContext, value: Any) -> Any:
     return context.resolve_value(value)
 
 
-def option(description: str, kind: Any = None) -> dg.Resolver:
-    """An option that YAML can write; `kind` is how, if not as Python does.
+class Kind(NamedTuple):
+    """A kind of value, as YAML writes it.
 
-    Descriptions are given in this way because Dagster drops those of pydantic's fields.
+    Attributes:
+        written: The types that YAML may give.
+        read: Reads it once its templates are filled in; None is not read.
+        hint: How it is written, to be added to an option's description.
     """
-    resolver: dg.Resolver = dg.Resolver.default(description=description, model_field_type=kind)
-    return resolver
+
+    written: Any
+    read: Callable[[Any], Any] = lambda value: value
+    hint: str = ""
 
 
-def python_option(description: str) -> dg.Resolver:
-    """An option that takes text, or what only Python can make, by a template: `'{{ my_job }}'`."""
-    return option(description, str)
-
-
-def parsed(parse: Callable[[Any], Any], kind: Any, description: str) -> dg.Resolver:
-    """An option that is parsed once its templates are filled in; None stays None."""
-
-    def resolve(context: dg.ResolutionContext, written: Any) -> Any:
-        value = resolved(context, written)
-        return None if value is None else parse(value)
-
-    return dg.Resolver(
-        resolve,
-        model_field_type=kind | None,
-        inject_before_resolve=False,
-        description=description,
-    )
-
-
-def duration_option(description: str) -> dg.Resolver:
-    """A `timedelta`: seconds, or text such as 90s, 15m, 1h30m, 7d."""
-    return parsed(_duration, int | float | str, description)
-
-
-def moment_option(description: str) -> dg.Resolver:
-    """A `datetime` in ISO 8601 with a time zone."""
-    return parsed(_moment, str, description)
-
-
-def start_option(description: str) -> dg.Resolver:
-    """`beginning`, `now`, or a moment."""
-    return parsed(_start, str, description)
-
-
-def texts_option(description: str) -> dg.Resolver:
-    """A list of text; one stands for a list of one."""
-    return parsed(_texts, Sequence[str] | str, description)
-
-
-def tags_option(description: str) -> dg.Resolver:
-    """Tags, whose values may be numbers too."""
-    return parsed(_tags, Mapping[str, str | int | float | bool], description)
-
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return value
-    text = str(value)
-    found = _DURATION.fullmatch(text)
-    if not text or found is None:
-        raise ConfigurationError(
-            f"{value!r} is no duration. Write a number of seconds, or days, hours, minutes and "
-            f"seconds, as in 90s, 15m, 1h30m or 7d"
-        )
-    days, hours, minutes, seconds = (float(each or 0) for each in found.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-
-
-def _moment(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value
-    try:
-        return parse_time(str(value))
-    except (ValueError, OverflowError):
-        raise ConfigurationError(
-            f"{value!r} is no moment. Write it in ISO 8601 with a time zone, as in "
-            f"2026-01-31T00:00:00Z"
-        ) from None
-
-
-def _start(value: Any) -> Any:
-    return value if value in ("beginning", "now") else _moment(value)
+def _unless(made: type[Any], parse: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """Parses text, and takes what a template made already."""
+    return lambda value: value if isinstance(value, made) else parse(str(value))
 
 
 def _texts(value: Any) -> Any:
@@ -170,3 +106,51 @@ def _tags(value: Any) -> Any:
         str(name): each if isinstance(each, str) else json.dumps(each)
         for name, each in value.items()
     }
+
+
+_IN_ISO = "ISO 8601 with a time zone, as in `2026-01-31T00:00:00Z`."
+
+TEXT: Final = Kind(str)
+NUMBER: Final = Kind(int | str)
+FLAG: Final = Kind(bool | str)
+VALUES: Final = Kind(Mapping[str, Any])
+TEXTS: Final = Kind(Sequence[str] | str, _texts)
+TAGS: Final = Kind(Mapping[str, str | int | float | bool], _tags)
+DURATION: Final = Kind(
+    int | float | str,
+    _unless(timedelta, parse_duration),
+    " In seconds, or as in `90s`, `15m`, `1h30m`, `7d`.",
+)
+MOMENT: Final = Kind(str, _unless(datetime, parse_moment), f" {_IN_ISO}")
+START: Final = Kind(str, _unless(datetime, parse_start), f" A moment is {_IN_ISO}")
+
+
+def in_yaml(description: str) -> str:
+    """A description that was written for Python, with YAML's word for None."""
+    return re.sub(r"\bNone\b", "`null`", description)
+
+
+def option(description: str, kind: Any = None) -> dg.Resolver:
+    """An option of the component.
+
+    Descriptions are given in this way because Dagster drops those of pydantic's fields.
+
+    Args:
+        description: What it means.
+        kind: A `Kind`, or the type that YAML gives if it is another than Python's.
+    """
+    text = in_yaml(description)
+    if not isinstance(kind, Kind):
+        resolver: dg.Resolver = dg.Resolver.default(description=text, model_field_type=kind)
+        return resolver
+
+    def resolve(context: dg.ResolutionContext, written: Any) -> Any:
+        value = resolved(context, written)
+        return None if value is None else kind.read(value)
+
+    return dg.Resolver(
+        resolve,
+        model_field_type=kind.written | None,
+        inject_before_resolve=False,
+        description=text + kind.hint,
+    )

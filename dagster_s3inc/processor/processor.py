@@ -14,7 +14,7 @@ from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.cursor_format import encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.limits import LATE_FILE_CAPACITY, ScanLimits
 from dagster_s3inc.core.report import describe_scan
 from dagster_s3inc.core.validation import require_at_least, require_type
 from dagster_s3inc.errors import (
@@ -31,7 +31,7 @@ from dagster_s3inc.processor.stores import (
 )
 from dagster_s3inc.s3.client import make_client
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.scanner import Scanner
+from dagster_s3inc.s3.scanner import MAX_CONCURRENT_REQUESTS, MAX_INDEX_BYTES, Scanner
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -96,9 +96,9 @@ class S3IncrementalProcessor:
         client: S3Client | None = None,
         objects: ObjectFilter | None = None,
         lookback: timedelta = timedelta(hours=1),
-        late_file_capacity: int = 4_000,
-        max_concurrent_requests: int = 32,
-        max_index_bytes: int = 256_000_000,
+        late_file_capacity: int = 10 * LATE_FILE_CAPACITY,
+        max_concurrent_requests: int = MAX_CONCURRENT_REQUESTS,
+        max_index_bytes: int = MAX_INDEX_BYTES,
         conditional_writes: bool = True,
     ) -> None:
         self._location = S3Location.parse(path)
