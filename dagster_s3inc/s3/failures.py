@@ -11,9 +11,9 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
 from dagster_s3inc import errors
-from dagster_s3inc.errors import S3RequestError
+from dagster_s3inc.errors import ListingError, S3RequestError
 
-__all__ = ["translated_failures"]
+__all__ = ["server_fault", "translated_failures"]
 
 _Known = tuple[type[S3RequestError], str]
 
@@ -47,8 +47,7 @@ _GONE: Final[_Known] = (
 )
 _CHANGED: Final[_Known] = (
     errors.ObjectChangedError,
-    "The object was overwritten since it was listed. Its new version is handed over in a later "
-    "batch",
+    "The object was overwritten since it was listed. Its new version is emitted in a later batch",
 )
 _UNREACHABLE: Final[_Known] = (
     errors.EndpointError,
@@ -165,6 +164,14 @@ def translated_failures(action: str) -> Iterator[None]:
         known = next((known for type_, known in _BY_TYPE if isinstance(error, type_)), _BOTOCORE)
         kind, advice = known
         raise kind(_message(action, advice, error)) from error
+
+
+def server_fault(location: object, what: str) -> ListingError:
+    """The error of a listing that contradicts itself, or is not what S3 writes."""
+    return ListingError(
+        f"Could not list {location}: {what}. That is a fault of the server, or of what lies "
+        f"between; nothing was emitted"
+    )
 
 
 def _message(action: str, advice: str, error: Exception) -> str:

@@ -1,33 +1,57 @@
-"""Reading a whole listing, page by page, and never taking a part for the whole."""
+"""Reading a whole listing, page by page, and never taking a part for the whole.
+
+Amazon's S3 lists in the order of the keys' bytes. Then a listing can be split into ranges of keys,
+and stopped after any key and gone on with later. Some servers have another order. So the order is
+not relied upon but watched: where a page, or the border of two pages, goes down, the listing raises
+`NotInKeyOrder`, having noted it in the `ListingMemory`. Who opens the listing again with the same
+memory gets it in the server's own order: one request after the other, from the beginning to the
+end, every key checked to be listed once.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from dagster_s3inc.core.page import Page
-from dagster_s3inc.errors import ListingError
-from dagster_s3inc.s3.discovery import PAGES, discovered_cuts
-from dagster_s3inc.s3.lanes import LANES, Pace, read_in_lanes, read_in_turn
+import numpy as np
+
+from dagster_s3inc.core.columns import Fingerprints
+from dagster_s3inc.core.objects import fingerprints_of
+from dagster_s3inc.core.page import ColumnsPage, Page
+from dagster_s3inc.errors import ListingError, S3RequestError
+from dagster_s3inc.s3.concurrent import (
+    MAX_CONCURRENT_REQUESTS,
+    PAGES,
+    Pace,
+    discovered_split_points,
+    read_ranges,
+)
+from dagster_s3inc.s3.failures import server_fault
+from dagster_s3inc.s3.key_ranges import KeyRanges, NotInKeyOrder
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.memory import ListingMemory, Marks
-from dagster_s3inc.s3.ranges import Ranges
-from dagster_s3inc.s3.source import Answer, Source
+from dagster_s3inc.s3.memory import ListingMemory, PageEnds
+from dagster_s3inc.s3.page_requests import Answer, PageRequests, TimeLimit, Workers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["LANES", "Listing", "ListingMemory", "open_listing"]
+__all__ = [
+    "MAX_CONCURRENT_REQUESTS",
+    "Listing",
+    "ListingMemory",
+    "NotInKeyOrder",
+    "open_listing",
+]
 
 # Listings of fewer pages are not worth a thread, nor one request more than they have pages.
 _FEW_PAGES: Final = 8
 
-# So many pages are read before anything is asked only to know where to cut.
+# So many pages are read before anything is asked only to know where to split.
 _PAGES_BEFORE_DISCOVERY: Final = 16
 
 _DIRECTORY_BUCKET: Final = "--x-s3"
@@ -35,180 +59,272 @@ _NOT_IN_KEY_ORDER: Final = ("SeaweedFS",)
 
 
 class Listing:
-    """A listing whose first page has come.
+    """A listing whose first page has come. Made by `open_listing`.
 
     Attributes:
         server_time: When the server answered, by its own clock, in whole seconds.
         pages: All pages, the first included, in the order in which the server lists them; to be
-            read once, by one thread, and closed if not read to the end: threads may be fetching
-            ahead. Reading on may raise any `S3RequestError`; what came before is then no whole
-            listing, but the first part of one.
+            read once, by one thread, and closed if not read to the end, since requests may be
+            under way. Reading on may raise any `S3RequestError`; what came before is then not a
+            whole listing, but the first part of one.
+        may_be_cut: Whether the listing can be stopped after a key, and gone on with `after` it.
+        concurrent_requests: How many requests have been under way at a time, at most, so far.
     """
 
     def __init__(
         self,
-        source: Source,
+        requests: PageRequests,
         first: Answer,
         *,
-        after: str | None,
-        lanes: int,
+        after: bytes | None,
+        max_concurrent_requests: int,
         memory: ListingMemory,
+        limit: TimeLimit,
+        workers: Workers | None,
+        in_key_order: bool,
     ) -> None:
-        self.server_time = _server_time(first, source.location)
-        self._source, self._after, self._memory = source, after, memory
-        self._known = memory.recall(source.location)
-        self._may_be_sorted = self._known.in_key_order and _may_be_sorted(source, first)
-        self._most_lanes = lanes if self._may_be_sorted else 1
-        self._lanes = 1
-        self._last: str | None = None
-        self._ranges = Ranges(after, source.location.key)
+        self.server_time = _server_time(first, requests.location)
+        self.may_be_cut = in_key_order
+        self.concurrent_requests = 1
+        self._requests, self._location = requests, requests.location
+        self._after, self._most = after, max_concurrent_requests
+        self._memory, self._limit, self._workers = memory, limit, workers
+        self._known = memory.recall(self._location)
+        self._last: bytes | None = None
+        self._ranges = KeyRanges(self._location, after, in_key_order=in_key_order)
         if (range_ := self._ranges.take()) is not None:
             self._ranges.put(range_, first)
-        self._marks = Marks(len(first.page))
+        self._ends = PageEnds(len(first.page))
+        self._pace = Pace()
         self.pages: Generator[Page, None, None] = self._read()
 
     @property
     def requests(self) -> int:
-        """How many requests have been sent so far, those for where to cut included."""
-        return self._source.requests
-
-    @property
-    def lanes(self) -> int:
-        """How many requests have been sent side by side, at most, so far."""
-        return self._lanes
-
-    @property
-    def may_be_cut(self) -> bool:
-        """Whether nothing speaks against going on with this listing behind a key, by `after`."""
-        return self._may_be_sorted and self._ranges.in_key_order
+        """How many requests have been sent so far, those for where to split included."""
+        return self._requests.sent
 
     def _read(self) -> Generator[Page, None, None]:
-        pace = Pace()
+        self._pace = Pace()
         try:
-            with closing(self._pages(pace)) as pages:
-                for page in pages:
-                    self._marks.add(page)
-                    yield page
+            with closing(self._in_order() if self.may_be_cut else self._as_listed()) as pages:
+                yield from pages
+        except NotInKeyOrder:
+            self._memory.note_disorder(self._location)
+            raise
         finally:
-            self._remember(pace)
+            if self._workers is not None:
+                self._workers.close()
+                self._memory.note_left(self._workers)
 
-    def _pages(self, pace: Pace) -> Generator[Page, None, None]:
-        read = 0
-        for page in read_in_turn(self._source, self._ranges, pace):
-            read += 1
-            yield self._passed(page)
-            self._lanes = self._worth(pace, read)
-            if self._lanes > 1:
-                break
-        else:
-            return
+    def _in_order(self) -> Generator[Page, None, None]:
+        try:
+            read = 0
+            at_a_time = 1
+            with closing(self._pages(1)) as pages:
+                for page in pages:
+                    read += 1
+                    yield self._passed(page)
+                    at_a_time = self._worth(read)
+                    if at_a_time > 1:
+                        break
+            if at_a_time > 1:
+                self.concurrent_requests = at_a_time
+                self._workers = self._workers or Workers(self._limit, self._location)
+                self._split(self._workers, read)
+                with closing(self._pages(at_a_time)) as pages:
+                    yield from map(self._passed, pages)
+        finally:
+            self._remember()
 
-        def cut(threads: ThreadPoolExecutor) -> None:
-            self._cut(threads, read)
+    def _as_listed(self) -> Generator[Page, None, None]:
+        """The pages of a server that has its own order, each read at once."""
+        listed = _ListedKeys()
+        rises, before = True, b""
+        for page in self._pages(1):
+            columns = page.parsed()
+            keys = columns.key_bytes()
+            twice = listed.add(keys)
+            if twice is not None:
+                # What seemed to be another order may have been the same fault.
+                self._memory.note_order(self._location)
+                raise server_fault(self._location, f"the server listed a key twice, {twice!r}")
+            rises = rises and all(one < other for one, other in pairwise((before, *keys)))
+            before = keys[-1] if keys else before
+            yield ColumnsPage(columns)
+        if rises:
+            self._memory.note_order(self._location)
 
-        with closing(read_in_lanes(self._source, self._ranges, pace, self._lanes, cut)) as pages:
-            yield from map(self._passed, pages)
+    def _pages(self, at_a_time: int) -> Generator[Page, None, None]:
+        return read_ranges(self._requests, self._ranges, self._pace, self._workers, at_a_time)
 
     def _passed(self, page: Page) -> Page:
-        if page.ends is not None:
-            self._last = page.ends[1]
+        if page.last_key is not None:
+            self._last = page.last_key
+        self._ends.add(page)
         return page
 
-    def _worth(self, pace: Pace, read: int) -> int:
-        """How many lanes are to read on."""
-        if self._last is None or self._ranges.is_over or not self._ranges.in_key_order:
+    def _worth(self, read: int) -> int:
+        """How many requests at a time are to read on."""
+        if self._last is None or self._ranges.is_over:
             return 1
         worth = 1
-        if read == 1 and len(self._marks_ahead()) >= _FEW_PAGES:
-            worth = self._known.lanes or 1
+        if read == 1 and len(self._points_ahead()) >= _FEW_PAGES:
+            worth = self._known.concurrent_requests or 1
         elif read >= _PAGES_BEFORE_DISCOVERY:
-            worth = pace.lanes()
-        return min(worth, self._most_lanes)
+            worth = self._pace.worth()
+        return min(worth, self._most)
 
-    def _cut(self, threads: ThreadPoolExecutor, read: int) -> None:
-        marks = self._marks_ahead()
-        if len(marks) >= _FEW_PAGES:
-            pages = max(1, min(PAGES, len(marks) // self._lanes))
-            self._ranges.cut(marks[pages - 1 :: pages], pages=pages)
+    def _split(self, workers: Workers, read: int) -> None:
+        points = self._points_ahead()
+        if len(points) >= _FEW_PAGES:
+            pages = max(1, min(PAGES, len(points) // self.concurrent_requests))
+            self._ranges.split(points[pages - 1 :: pages])
             return
-        cuts = discovered_cuts(
-            self._source.folders,
-            self._source.location.key,
-            self._last or "",
-            pages=read,
-            mapped=threads.map,
+        self._ranges.split(
+            discovered_split_points(
+                self._requests.folders,
+                self._location.key.encode(),
+                self._last or b"",
+                pages=read,
+                mapped=workers.map,
+            )
         )
-        self._ranges.cut(cuts, pages=PAGES, guessed=True)
 
-    def _marks_ahead(self) -> tuple[str, ...]:
-        marks = self._known.marks
-        return marks[bisect_right(marks, self._last or "") :]
+    def _points_ahead(self) -> Sequence[bytes]:
+        points = self._known.split_points
+        return points[bisect_right(points, self._last or b"") :]
 
-    def _remember(self, pace: Pace) -> None:
-        location, keys = self._source.location, self._marks.keys
-        if not self.may_be_cut:
-            self._memory.note_disorder(location)
-            return
-        if pace.pages >= _FEW_PAGES:
-            self._memory.note_lanes(location, pace.lanes())
+    def _remember(self) -> None:
+        if self._pace.pages >= _FEW_PAGES:
+            self._memory.note_concurrent_requests(self._location, self._pace.worth())
         if self._last is None:
             return
-        is_whole = self._ranges.is_over
+        keys, is_whole = self._ends.keys, self._ranges.is_over
         if is_whole and keys and keys[-1] == self._last:
-            # Nothing would lie behind it.
+            # Nothing would lie after it.
             keys = keys[:-1]
         to = None if is_whole else self._last
-        self._memory.note_marks(location, keys, after=self._after, to=to)
+        self._memory.note_split_points(self._location, keys, after=self._after, to=to)
+
+
+class _ListedKeys:
+    """All keys of a listing, 8 bytes for each.
+
+    The hashes are kept in sorted arrays, each at least twice as long as the next, so that a key is
+    sought in few of them.
+    """
+
+    def __init__(self) -> None:
+        self._hashes: list[Fingerprints] = []
+
+    def add(self, keys: Sequence[bytes]) -> bytes | None:
+        """Adds the keys of a page, and names one that was there already."""
+        if not keys:
+            return None
+        hashes = fingerprints_of(keys)
+        new, first = np.unique(hashes, return_index=True)
+        if len(new) < len(keys):
+            return keys[int(np.setdiff1d(np.arange(len(keys)), first)[0])]
+        for known in self._hashes:
+            at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+            [twice] = np.nonzero(known[at] == hashes)
+            if len(twice):
+                return keys[int(twice[0])]
+        self._hashes.append(new)
+        while len(self._hashes) > 1 and len(self._hashes[-2]) < 2 * len(self._hashes[-1]):
+            merged = np.concatenate([self._hashes.pop(), self._hashes.pop()])
+            merged.sort()
+            self._hashes.append(merged)
+        return None
 
 
 def open_listing(
     client: S3Client,
     location: S3Location,
     *,
-    after: str | None = None,
-    lanes: int = LANES,
+    after: bytes | None = None,
+    max_concurrent_requests: int = MAX_CONCURRENT_REQUESTS,
     memory: ListingMemory | None = None,
     page_size: int | None = None,
+    deadline: float | None = None,
 ) -> Listing:
     """Begins to list everything whose key starts with the location's key.
 
     One request is sent; the others follow as the pages are read, one for each page of up to
-    1,000 objects. Where requests take long, a listing of many pages is read in several lanes; it
-    then takes a few requests more.
+    1,000 objects. Where requests take long, a listing of many pages is read with several requests
+    at a time; it then takes a few requests more.
 
     Args:
-        client: The boto3 client; it should keep as many connections as there are lanes.
+        client: The boto3 client; it should keep as many connections as there are concurrent
+            requests (see `client.pool_warning`).
         location: The prefix.
-        after: Begin behind this key, which is a whole one.
-        lanes: How many requests may be sent side by side; there are never more than the client
-            keeps connections.
+        after: Begin after this key, which is a whole one, in UTF-8.
+        max_concurrent_requests: The most requests that are under way at a time; there are never
+            more than the client keeps connections.
         memory: What the listings before have learned; this one adds to it.
         page_size: The most objects of a page; None leaves it to the server.
+        deadline: When the scan is to end, by `time.monotonic`; None means never. Requests are not
+            waited for much longer than that.
 
     Raises:
+        NotInKeyOrder: The listing cannot begin after a key: the server has another order. The
+            memory knows that now. Open it again without `after`.
         S3RequestError: The listing could not be had; the kind and the message say why.
     """
-    source = Source(client, location, page_size=page_size)
-    config: Any = client.meta.config
-    first = source.ask(after=after)
-    if after is not None and first.page.ends is not None and first.page.ends[0] <= after:
-        raise ListingError(
-            f"Could not list {location} on from {after!r}: the server answered with what lies "
-            f"before. It does not know StartAfter, or lists in another order than it did"
+    memory = memory or ListingMemory()
+    memory.require_no_hanging(location)
+    in_key_order = memory.recall(location).in_key_order
+    in_key_order = in_key_order and not location.bucket.endswith(_DIRECTORY_BUCKET)
+    if after is not None and not in_key_order:
+        raise NotInKeyOrder(f"{location} is not listed in the order of the keys")
+    limit = TimeLimit(deadline)
+    workers = None if deadline is None else Workers(limit, location)
+    requests = PageRequests(client, location, page_size=page_size)
+    try:
+        first = _first(requests, after, workers)
+        in_key_order = in_key_order and _may_be_in_key_order(first)
+        if not in_key_order:
+            limit.allow_a_whole_listing()
+        if after is not None and not (in_key_order and _is_behind(first, after)):
+            memory.note_disorder(location)
+            raise NotInKeyOrder(
+                f"{location} is not listed in the order of the keys, or the server does not know "
+                f"StartAfter"
+            )
+        config: Any = client.meta.config
+        return Listing(
+            requests,
+            first,
+            after=after,
+            max_concurrent_requests=min(max_concurrent_requests, config.max_pool_connections),
+            memory=memory,
+            limit=limit,
+            workers=workers,
+            in_key_order=in_key_order,
         )
-    return Listing(
-        source,
-        first,
-        after=after,
-        lanes=min(lanes, config.max_pool_connections),
-        memory=memory or ListingMemory(),
-    )
+    except S3RequestError as error:
+        if isinstance(error, NotInKeyOrder):
+            memory.note_disorder(location)
+        if workers is not None:
+            workers.close()
+            memory.note_left(workers)
+        raise
 
 
-def _may_be_sorted(source: Source, first: Answer) -> bool:
+def _first(requests: PageRequests, after: bytes | None, workers: Workers | None) -> Answer:
+    if workers is None:
+        return requests.ask(after=after)
+    workers.submit(lambda: requests.ask(after=after))
+    answer: Answer = workers.result()
+    return answer
+
+
+def _is_behind(first: Answer, after: bytes) -> bool:
+    return first.page.first_key is None or first.page.first_key > after
+
+
+def _may_be_in_key_order(first: Answer) -> bool:
     """Whether the server is none of those that are known to list in another order."""
-    if source.location.bucket.endswith(_DIRECTORY_BUCKET):
-        return False
     return not first.headers.get("server", "").startswith(_NOT_IN_KEY_ORDER)
 
 

@@ -3,97 +3,142 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from dagster_s3inc.core.page import Page
+from dagster_s3inc.errors import EndpointError
 from dagster_s3inc.s3.location import S3Location
+from dagster_s3inc.s3.page_reader import key_at
+from dagster_s3inc.s3.page_requests import Workers
 
-__all__ = ["ListingMemory", "Marks", "Recollection"]
+__all__ = ["SPLIT_POINTS", "ListingMemory", "PageEnds", "Recollection"]
 
-# Beyond, every second one is forgotten: a bucket of eight million objects has its pages marked
-# one by one. A mark takes as much as its key.
-MARKS: Final = 8192
+SPLIT_POINTS: Final = 8192
+"""Beyond, every second one is forgotten. Each takes as much memory as its key."""
 
 
 class Recollection(NamedTuple):
     """What is known of a prefix.
 
     Attributes:
-        marks: Keys with about as many objects between them as a page holds, in order.
-        lanes: How many lanes the last listing would have used; None if it was too short to tell.
+        split_points: Keys with about as many objects between them as a page holds, in order.
+        concurrent_requests: How many were worth it at the end of the last listing; None if it was
+            too short to say.
         in_key_order: Whether nothing spoke against the order of the keys' bytes.
     """
 
-    marks: tuple[str, ...] = ()
-    lanes: int | None = None
+    split_points: tuple[bytes, ...] = ()
+    concurrent_requests: int | None = None
     in_key_order: bool = True
 
 
 class ListingMemory:
     """What the listings of one prefix learn for those that follow; in memory only, thread-safe.
 
-    All of it saves time and none of it is needed: forgotten, or wrong by now, it changes nothing
-    of what a listing shows.
+    It saves time and changes nothing of what a listing shows. And it knows of requests that no
+    answer has come to, so that they do not pile up.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._location: S3Location | None = None
         self._known = Recollection()
+        self._may_trust_again = True
+        self._left: list[Workers] = []
 
     def recall(self, location: S3Location) -> Recollection:
         """What is known of this prefix."""
         with self._lock:
             return self._known if location == self._location else Recollection()
 
-    def note_marks(
-        self, location: S3Location, marks: list[str], *, after: str | None, to: str | None
+    def note_split_points(
+        self,
+        location: S3Location,
+        keys: Sequence[bytes],
+        *,
+        after: bytes | None = None,
+        to: bytes | None = None,
     ) -> None:
-        """Replaces the marks behind one key and up to another; None means either end."""
+        """Replaces the split points after one key and up to another; None means either end."""
         with self._lock:
-            known = self._at(location).marks
+            known = self._at(location).split_points
             before = known[: bisect_right(known, after)] if after is not None else ()
             behind = known[bisect_right(known, to) :] if to is not None else ()
-            kept = (*before, *marks, *behind)
-            while len(kept) > MARKS:
+            kept = (*before, *keys, *behind)
+            while len(kept) > SPLIT_POINTS:
                 kept = kept[1::2]
-            self._known = self._known._replace(marks=kept)
+            self._known = self._known._replace(split_points=kept)
 
-    def note_lanes(self, location: S3Location, lanes: int) -> None:
-        """Keeps how many lanes are worth it."""
+    def note_concurrent_requests(self, location: S3Location, number: int) -> None:
+        """Keeps how many requests at a time are worth it."""
         with self._lock:
-            self._known = self._at(location)._replace(lanes=lanes)
+            self._known = self._at(location)._replace(concurrent_requests=number)
 
     def note_disorder(self, location: S3Location) -> None:
         """Keeps that the server does not list in the order of the keys' bytes."""
         with self._lock:
-            self._known = self._at(location)._replace(in_key_order=False, marks=())
+            self._known = self._at(location)._replace(in_key_order=False, split_points=())
+
+    def note_order(self, location: S3Location) -> None:
+        """Forgets a disorder that a later listing did not show; once, and not again and again."""
+        with self._lock:
+            known = self._at(location)
+            if self._may_trust_again and not known.in_key_order:
+                self._may_trust_again = False
+                self._known = known._replace(in_key_order=True)
+
+    def note_left(self, workers: Workers) -> None:
+        """Keeps in mind requests of a listing that is over, as long as no answer comes."""
+        with self._lock:
+            self._left = [each for each in (*self._left, workers) if each.is_busy]
+
+    def require_no_hanging(self, location: S3Location) -> None:
+        """Refuses to send requests to a server that still owes answers from long ago.
+
+        Raises:
+            EndpointError: A request of an earlier listing was given up, and is still under way.
+        """
+        with self._lock:
+            self._left = [each for each in self._left if each.is_busy]
+            hanging = [each for each in self._left if each.is_hanging]
+        if hanging:
+            seconds = time.monotonic() - min(each.began for each in hanging)
+            raise EndpointError(
+                f"Could not list {location}: the server has not answered a request of the scan "
+                f"that began {seconds:.0f} s ago, and no other is sent meanwhile. Check the server "
+                f"and the network, and read_timeout and max_attempts of the S3 client, which say "
+                f"when it gives up"
+            )
 
     def _at(self, location: S3Location) -> Recollection:
         if location != self._location:
             self._location, self._known = location, Recollection()
+            self._may_trust_again = True
         return self._known
 
 
-class Marks:
-    """Marks after every so many objects, whatever the pages they came in.
+class PageEnds:
+    """The key of every n-th object, whatever the pages in which the objects came.
 
     Args:
-        unit: How many objects a full page has; 0 means that there will be no marks.
+        unit: How many objects a full page has; 0 means that no keys are collected.
     """
 
     def __init__(self, unit: int) -> None:
         self._unit = unit
         self._since = 0
-        self.keys: list[str] = []
+        self.keys: list[bytes] = []
 
     def add(self, page: Page) -> None:
         """Goes on with a page."""
         if not self._unit:
             return
+        size = len(page)
         at = self._unit - self._since - 1
-        while at < len(page):
-            self.keys.append(page.key_at(at))
+        while at < size:
+            self.keys.append(key_at(page, at))
             at += self._unit
-        self._since = len(page) + self._unit - 1 - at
+        self._since = size + self._unit - 1 - at

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote_plus
 from xml.sax.saxutils import escape
@@ -14,11 +15,23 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_s3inc.s3.entries import _TAKEN, _take_entries, entries_taken_out, page_of
+from dagster_s3inc.core.columns import Columns
+from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.page import Page
+from dagster_s3inc.errors import ListingError
+from dagster_s3inc.s3.location import S3Location
+from dagster_s3inc.s3.page_reader import (
+    _TAKEN,
+    BytesPage,
+    _take_entries,
+    entries_taken_out,
+    key_at,
+    page_of,
+)
 from tests.s3.canned import client_answering, entry, page
-from tests.s3.making import made
 from tests.servers import S3Server
 
+PLACE = S3Location("bucket")
 CLIENT = client_answering()
 SHAPE = CLIENT.meta.service_model.operation_model("ListObjectsV2").output_shape
 
@@ -145,8 +158,13 @@ def parsed_by_botocore(body: bytes) -> Any:
     return parsed
 
 
+def read(response: Any) -> list[S3Object]:
+    """All objects of a response."""
+    return page_of(response, PLACE).parsed().objects()
+
+
 def assert_agreement(body: bytes) -> None:
-    """What is taken out of the body is what botocore parses, and so is what is left."""
+    """What is taken out of the body is what botocore parses, or is refused; so is what is left."""
     left: dict[str, Any] = {"body": body, "status_code": 200}
     taken: dict[str, Any] = {}
     with entries_taken_out(CLIENT):
@@ -155,19 +173,41 @@ def assert_agreement(body: bytes) -> None:
         assert left["body"] == body
         return
     expected, rest = parsed_by_botocore(body), parsed_by_botocore(left["body"])
+    try:
+        found = read({**(rest or {}), **taken})
+    except ListingError:
+        return
+    # What can be read is what botocore reads, unless what is left says that there is something wrong.
     if expected is None:
-        # Then what is left says so as well.
         assert rest is None
         return
-    assert made(page_of({**rest, **taken})) == made(page_of(expected))
+    assert found == read(expected)
     expected.pop("Contents")
     assert rest == expected
+
+
+def is_usual(body: bytes) -> bool:
+    """Whether botocore, too, reads the page, and as what S3 would write."""
+    expected = parsed_by_botocore(body)
+    try:
+        return expected is not None and bool(read(expected))
+    except ListingError:
+        return False
 
 
 @given(pages())
 def test_both_ways_agree(body: bytes) -> None:
     """Of any page, what is taken out of the body is what botocore parses, and so is the rest."""
     assert_agreement(body)
+
+
+@given(pages())
+def test_what_botocore_reads_is_read(body: bytes) -> None:
+    """No page that is right is refused."""
+    client = client_answering(body)
+    with entries_taken_out(client):
+        if is_usual(body):
+            assert read(client.list_objects_v2(Bucket="bucket"))
 
 
 PIECES = [
@@ -209,37 +249,155 @@ def test_damaged_pages_are_read_as_botocore_would_or_not_at_all(
     assert_agreement(body)
 
 
+def page_from(*entries: str, place: S3Location = PLACE, encoding: str = "url") -> Page:
+    """The page of a response with these entries."""
+    client = client_answering(page(*entries, encoding=encoding))
+    with entries_taken_out(client):
+        return page_of(client.list_objects_v2(Bucket="bucket"), place)
+
+
+def named(key: str, **others: str) -> str:
+    """An entry with this key, as it is written."""
+    texts = {"LastModified": TIME, "ETag": "&quot;e&quot;", "Size": "7", **others}
+    return entry([("Key", key), *texts.items()])
+
+
 def test_usual_pages_are_taken_out() -> None:
     """A page as S3 writes it goes the fast way, entry for entry."""
-    values = [("Key", "a%2Bb+c/%C3%BC"), ("LastModified", TIME), ("ETag", "&quot;e&quot;")]
-    plain = entry([*values, ("Size", "7"), ("StorageClass", "STANDARD")])
-    summed = entry([*values, ("ChecksumAlgorithm", "CRC32"), ("ChecksumType", "x"), ("Size", "7")])
-    client = client_answering(page(plain, summed))
+    client = client_answering(page(named("a%2Bb+c/%C3%BC"), named("b", StorageClass="STANDARD")))
     with entries_taken_out(client):
         response = client.list_objects_v2(Bucket="bucket")
-    assert len(response[_TAKEN].sizes) == 2
     assert "Contents" not in response
-    assert {each.key for each in made(page_of(response))} == {"a+b c/ü"}
+    some = page_of(response, PLACE)
+    assert isinstance(some, BytesPage)
+    assert (len(some), some.first_key, some.last_key) == (2, "a+b c/ü".encode(), b"b")
+    columns = some.columns()
+    assert columns is not None
+    assert [each.key for each in columns.objects()] == ["a+b c/ü", "b"]
 
 
 @pytest.mark.parametrize(
-    "body",
+    "odd",
     [
-        page(entry([("Key", "a&amp;b"), ("LastModified", TIME), ("ETag", "e"), ("Size", "1")])),
-        page(
-            entry(
-                [("Key", "a"), ("LastModified", TIME), ("ETag", "e"), ("Size", "1"), ("New", "x")]
-            )
-        ),
-        page("<!-- a comment -->"),
-        page(),
+        named("a&amp;b"),
+        named("a", New="x"),
+        named("a") + "<!-- a comment -->",
+        named("a", LastModified="20261122T120000Z"),
+        named("<![CDATA[a]]>"),
+        named("a", Size="<!-- seven -->7"),
+        named("a", RestoreStatus="<IsRestoreInProgress>false</IsRestoreInProgress>"),
     ],
 )
-def test_unusual_pages_are_left_to_botocore(body: bytes) -> None:
-    """A page that is not known to the letter is parsed as ever."""
-    client = client_answering(body)
-    with entries_taken_out(client):
-        assert _TAKEN not in client.list_objects_v2(Bucket="bucket")
+def test_unusual_pages_are_read_by_a_parser(odd: str) -> None:
+    """A page that is not known to the letter, wherever, comes as the same columns."""
+    for entries in ([odd], [odd, named("b")], [named("A"), odd, named("b")], [named("A"), odd]):
+        some = page_from(*entries, encoding="")
+        expected = parsed_by_botocore(page(*entries, encoding=""))
+        assert some.parsed().objects() == read(expected)
+        if isinstance(some, BytesPage):
+            assert some.columns() is None
+            assert some.parsed() is some.parsed()
+
+
+KEY_LISTS = st.lists(KEYS, min_size=1, max_size=8, unique=True)
+
+
+@given(KEY_LISTS, st.booleans(), st.sampled_from(["", "/", "/*", "/~!'()"]), KEYS)
+def test_keys_are_found_where_they_are(
+    keys: list[str], url_encoded: bool, safe: str, other: str
+) -> None:
+    """A key is found at its entry and nowhere else, or is not found; parts are what they are."""
+    if not url_encoded:
+        keys = sorted(set(map(_xml_text, keys)))
+    written = [named(quote_plus(key, safe=safe) if url_encoded else escape(key)) for key in keys]
+    some = page_from(*written, encoding="url" if url_encoded else "")
+    assert some.parsed().key_bytes() == [key.encode() for key in keys]
+    assert [key_at(some, row).decode() for row in range(len(keys))] == keys
+    if not isinstance(some, BytesPage):
+        return
+    places = [some.find(key.encode()) for key in keys]
+    expected = [len("".join(written[:row])) for row in range(len(keys))]
+    assert all(place in (None, right) for place, right in zip(places, expected, strict=True))
+    if safe == "/" and url_encoded:
+        assert places == expected
+    assert other in keys or some.find(other.encode()) is None
+    for row, (start, end) in enumerate(zip(expected, [*expected[1:], None], strict=True)):
+        part = some.columns(start, end)
+        assert part is None or part.key_bytes() == [keys[row].encode()]
+        if row:
+            assert some.before(start).parsed().key_bytes() == [key.encode() for key in keys[:row]]
+
+
+def test_what_looks_like_an_entry_is_not_found() -> None:
+    """A key is found only where an entry begins."""
+    text = "<Contents><Key>x</Key></Contents>"
+    some = page_from(named("a", StorageClass=f"<![CDATA[{text}]]>"), named("y"), encoding="")
+    assert isinstance(some, BytesPage)
+    # It may be taken for one as long as nobody has read the page. Then the part before it is not.
+    place = some.find(b"x")
+    assert place is None or some.columns(0, place) is None
+    late = page_from(named("a"), named("b", Owner="<ID><Key>x</Key></ID>"), named("y"), encoding="")
+    assert isinstance(late, BytesPage)
+    assert late.find(b"x") is None
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (named("k1", LastModified="nonsense"), "the LastModified of k1 is not valid: nonsense"),
+        (named("k1", LastModified="2026-02-30T12:00:00.000Z"), "the LastModified of k1 is not val"),
+        (named("k1", LastModified="9" * 30), "the LastModified of k1 is not valid: 999"),
+        (named("k1", LastModified="0001-01-01T00:00:00+14:00"), "the LastModified of k1 is not v"),
+        (named("k1", Size="many"), "the Size of k1 is not valid: many"),
+        (named("k1", Size="-1"), "the Size of k1 is not valid: -1"),
+        (named("k1", Size="9" * 40), "the Size of k1 is not valid: 999"),
+        (named("k1").replace("<Size>7</Size>", ""), "the Size of k1 is missing"),
+        (named("k1").replace("<Size>", "<Size>1</Size><Size>"), "the Size of k1 is missing, or th"),
+        (named("k1").replace("<ETag>", "<ETag>1</ETag><ETag>"), "the ETag of k1 is missing, or th"),
+        (named(""), "an entry has no key"),
+        (named("k1").replace("<Key>", "<Key>1</Key><Key>"), "an entry has no key, or several"),
+        (
+            named("k" * 1025),
+            r"a key of 1,025 bytes, and S3 allows 1,024. It begins with kkk+\.\.\.",
+        ),
+        (named("%C3%BC" * 513), "a key of 1,026 bytes"),
+        (named("other"), "the server listed another key, other"),
+        (named("%0Aother"), r"the server listed another key, '\\nother'"),
+        (named("k1") + "<", "not valid XML"),
+        (named("k1") + "<IsTruncated>true</IsTruncated>", "an element among the entries"),
+    ],
+)
+def test_wrong_values_are_the_servers_fault(bad: str, says: str) -> None:
+    """A page with a value that is not valid is an error that names the key, wherever it is."""
+    for entries in ([bad], [named("k0"), bad, named("k2")], [bad, named("k2")]):
+        if says.startswith("an element") and len(entries) == 1:
+            continue
+        with pytest.raises(ListingError, match=says) as caught:
+            page_from(*entries, place=S3Location("bucket", "k")).parsed()
+        assert "Could not list s3://bucket/k: " in str(caught.value)
+        assert "a fault of the server" in str(caught.value)
+        assert len(str(caught.value)) < 500
+
+
+def test_keys_of_the_greatest_length_are_listed() -> None:
+    """1,024 bytes are a key, however long they are when they are encoded."""
+    for key in ("k" * 1024, "%C3%BC" * 512):
+        assert len(page_from(named(key), named(key + "", Size="8")).parsed()) == 2
+
+
+def test_prefixes_may_be_encoded_in_any_way() -> None:
+    """Whether a key begins with the prefix is asked of the key, not of how it is written."""
+    place = S3Location("bucket", "ü/a b")
+    ways = ["%C3%BC/a+b1", "%c3%bc/a%20b2", "%C3%BC%2Fa+b3"]
+    assert len(page_from(*map(named, ways), place=place).parsed()) == 3
+    assert len(page_from(*map(named, [ways[0]] * 3), place=place).parsed()) == 3
+
+
+def test_a_page_without_entries_is_empty() -> None:
+    """Nothing is listed, and there is no first key and no last."""
+    some = page_from()
+    assert (len(some), some.first_key, some.last_key) == (0, None, None)
+    assert len(some.parsed()) == 0
 
 
 def test_other_users_of_the_client_notice_nothing() -> None:
@@ -267,12 +425,13 @@ def test_threads_may_share_a_client() -> None:
 def test_client_without_the_event_works() -> None:
     """Where botocore does not emit the event, the objects come from the parsed response."""
     client = S3Server("none", "http://127.0.0.1:9").client()
+    moment = datetime(2026, 11, 22, tzinfo=timezone.utc)
     with Stubber(client) as stub:
-        contents = [{"Key": "a", "Size": 1, "ETag": '"e"'}]
+        contents = [{"Key": "a", "Size": 1, "ETag": '"e"', "LastModified": moment}]
         stub.add_response("list_objects_v2", {"Contents": contents})
         with entries_taken_out(client):
             response = client.list_objects_v2(Bucket="bucket")
-    assert _TAKEN not in response
+    assert read(response) == [S3Object(moment, "a", "e", 1)]
 
 
 def test_servers_go_the_fast_way(
@@ -280,9 +439,13 @@ def test_servers_go_the_fast_way(
 ) -> None:
     """The pages of real servers are taken out of the body, and agree with botocore's."""
     bucket, client = new_bucket(s3_server), s3_server.client()
+    place = S3Location(bucket)
     for key in ("plain", "sp ace+plus", "ü&<>"):
         client.put_object(Bucket=bucket, Key=key, Body=key.encode())
     with entries_taken_out(client):
-        response = client.list_objects_v2(Bucket=bucket)
-    assert len(response[_TAKEN].sizes) == 3
-    assert made(page_of(response)) == made(page_of(client.list_objects_v2(Bucket=bucket)))
+        some = page_of(client.list_objects_v2(Bucket=bucket), place)
+    assert isinstance(some, BytesPage)
+    columns = some.columns()
+    assert isinstance(columns, Columns)
+    assert columns.objects() == read(client.list_objects_v2(Bucket=bucket))
+    assert None not in map(some.find, columns.key_bytes())
