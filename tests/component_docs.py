@@ -15,9 +15,9 @@ from dagster_s3inc import S3IncrementalComponent
 
 PAGE = Path(__file__).parent.parent / "docs/component.md"
 GROUPS = {
-    "batch": "BatchFieldsModel",
-    "objects": "FilterFieldsModel",
-    "reset_job_options": "ResetJobFieldsModel",
+    "batch": "Batch",
+    "objects": "Filter",
+    "reset_job_options": "ResetJob",
 }
 PARTITIONS = (
     "Hourly",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, TypeVar
 
@@ -14,6 +15,7 @@ from dagster_s3inc.cli.origin import read_origin
 from dagster_s3inc.cli.plan import make_plan, print_plan
 from dagster_s3inc.cli.status import describe_status, status_document
 from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.core.descriptions import descriptions
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.times import parse_duration, parse_moment, parse_start
@@ -63,38 +65,62 @@ def _typed(parse: Callable[[str], _T]) -> Callable[[Any], _T]:
     return convert
 
 
-_BYTES = {"type": _typed(_size), "metavar": "SIZE"}
-_DURATION = {"type": _typed(parse_duration), "metavar": "DURATION"}
+_BYTES: Final = {"type": _typed(_size), "metavar": "SIZE"}
+_GLOBS: Final = {"multiple": True, "metavar": "GLOB"}
 
-_ORIGIN_OPTIONS: Final = (
-    click.option(
-        "--cursor",
-        metavar="FILE|TEXT|-",
-        help="A sensor's cursor: in a file, as it is ({...}), or on standard input (-).",
+# How the fields of batches and filters are written; the others have options of their own.
+_FIELDS: Final[Mapping[str, dict[str, Any]]] = {
+    "max_files": {"type": int},
+    "max_bytes": _BYTES,
+    "linger": {"type": _typed(parse_duration), "metavar": "DURATION"},
+    "include": _GLOBS,
+    "exclude": _GLOBS,
+    "min_size": _BYTES,
+    "max_size": _BYTES,
+    "modified_before": {"type": _typed(parse_moment), "metavar": "TIME"},
+    "include_folder_markers": {"is_flag": True},
+}
+
+
+def _field_options(made: type[Any]) -> Callable[[_Command], _Command]:
+    """Adds an option for each field of a dataclass, with its name, default and description."""
+    means = descriptions(made)
+
+    def add(command: _Command) -> _Command:
+        for each in reversed(fields(made)):
+            if each.name in _FIELDS:
+                text = means.get(each.name, "").replace("None means", "Left out, it means")
+                command = click.option(
+                    f"--{each.name.replace('_', '-')}",
+                    default=each.default,
+                    show_default=isinstance(each.default, int),
+                    help=text,
+                    **_FIELDS[each.name],
+                )(command)
+        return command
+
+    return add
+
+
+_ORIGIN: Final = {
+    "cursor": (
+        "FILE|TEXT|-",
+        "A sensor's cursor: in a file, as it is ({...}), or on standard input (-).",
     ),
-    click.option(
-        "--checkpoint",
-        metavar="PATH|S3-URI",
-        help="A processor's checkpoint: a local file or s3://BUCKET/KEY.",
+    "checkpoint": (
+        "PATH|S3-URI",
+        "A processor's checkpoint: a local file or s3://BUCKET/KEY.",
     ),
-    click.option(
-        "--sensor",
-        metavar="NAME",
-        help="A sensor of the Dagster instance that DAGSTER_HOME names.",
-    ),
-    click.option("--location", metavar="NAME", help="The sensor's code location, if in doubt."),
-    click.option("--repository", metavar="NAME", help="The sensor's repository, if in doubt."),
-    click.option(
-        "--endpoint-url",
-        metavar="URL",
-        help="The S3 server; by default the environment's, or AWS.",
-    ),
-)
+    "sensor": ("NAME", "A sensor of the Dagster instance that DAGSTER_HOME names."),
+    "location": ("NAME", "The sensor's code location, if in doubt."),
+    "repository": ("NAME", "The sensor's repository, if in doubt."),
+    "endpoint-url": ("URL", "The S3 server; by default the environment's, or AWS."),
+}
 
 
 def _origin_options(command: _Command) -> _Command:
-    for option in reversed(_ORIGIN_OPTIONS):
-        command = option(command)
+    for name, (metavar, text) in reversed(_ORIGIN.items()):
+        command = click.option(f"--{name}", metavar=metavar, help=text)(command)
     return command
 
 
@@ -110,19 +136,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("uri")
-@click.option(
-    "--max-files",
-    type=int,
-    default=BatchPolicy().max_files,
-    show_default=True,
-    help="The most files in a batch.",
-)
-@click.option("--max-bytes", **_BYTES, help="The most bytes in a batch; by default any.")
-@click.option(
-    "--linger",
-    **_DURATION,
-    help="For how long a file waits until its batch is full, as in 10m; by default not at all.",
-)
+@_field_options(BatchPolicy)
 @click.option(
     "--max-batches-per-tick",
     type=int,
@@ -130,8 +144,7 @@ def cli() -> None:
     show_default=True,
     help="The most batches; the rest waits.",
 )
-@click.option("--include", multiple=True, metavar="GLOB", help="Only such keys; repeatable.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No such keys; repeatable.")
+@_field_options(ObjectFilter)
 @click.option(
     "--storage-class",
     "storage_classes",
@@ -139,17 +152,6 @@ def cli() -> None:
     metavar="NAME",
     help=f"Only this class, as in STANDARD; repeatable. By default '{_READABLE}': all that can be "
     "read at once; with --checkpoint STANDARD, as a processor has it.",
-)
-@click.option("--min-size", **_BYTES, help="Only files at least so large.")
-@click.option("--max-size", **_BYTES, help="Only files at most so large.")
-@click.option(
-    "--modified-before",
-    type=_typed(parse_moment),
-    metavar="TIME",
-    help="Only files modified before.",
-)
-@click.option(
-    "--include-folder-markers", is_flag=True, help="Count empty objects that end in / as files."
 )
 @click.option(
     "--start-from",
@@ -161,7 +163,8 @@ def cli() -> None:
 )
 @click.option(
     "--lookback",
-    **_DURATION,
+    type=_typed(parse_duration),
+    metavar="DURATION",
     default="1h",
     show_default=True,
     help="For how long files are remembered one by one, as in 30m.",
@@ -173,24 +176,16 @@ def cli() -> None:
 @click.pass_context
 def plan(
     ctx: click.Context,
+    *,
     uri: str,
-    max_files: int,
-    max_bytes: int | None,
-    linger: timedelta | None,
     max_batches_per_tick: int,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
     storage_classes: tuple[str, ...],
-    min_size: int | None,
-    max_size: int | None,
-    modified_before: datetime | None,
-    include_folder_markers: bool,
     start_from: Literal["beginning", "now"] | datetime,
     lookback: timedelta,
     with_files: bool,
     as_json: bool,
     check: bool,
-    **origin_options: Any,
+    **others: Any,
 ) -> None:
     """Shows what would be requested now from URI (s3://BUCKET/PREFIX).
 
@@ -198,29 +193,26 @@ def plan(
     same options as the sensor or processor has. Changes nothing.
     """
     location = S3Location.parse(uri)
-    classes = _classes(storage_classes, origin_options["checkpoint"] is not None)
+    classes = _classes(storage_classes, others["checkpoint"] is not None)
+    policy, rules = (
+        {each.name: others.pop(each.name) for each in fields(made) if each.name in _FIELDS}
+        for made in (BatchPolicy, ObjectFilter)
+    )
     objects = ObjectFilter(
-        include=include,
-        exclude=exclude,
+        **rules,
         storage_classes=classes,
-        min_size=min_size,
-        max_size=max_size,
         modified_after=start_from if isinstance(start_from, datetime) else None,
-        modified_before=modified_before,
-        include_folder_markers=include_folder_markers,
     )
     account = classes[0] if classes is not None and len(classes) == 1 else None
     planned = make_plan(
         location,
-        read_origin(storage_class=account, **origin_options),
+        read_origin(storage_class=account, **others),
         objects,
         ScanLimits(
-            policy=BatchPolicy(max_files=max_files, max_bytes=max_bytes, linger=linger),
-            max_batches=max_batches_per_tick,
-            lookback=lookback,
+            policy=BatchPolicy(**policy), max_batches=max_batches_per_tick, lookback=lookback
         ),
         starts_now=start_from == "now",
-        endpoint_url=origin_options["endpoint_url"],
+        endpoint_url=others["endpoint_url"],
     )
     if as_json:
         click.echo(json.dumps(planned.document(with_files=with_files), indent=2))

@@ -63,8 +63,8 @@ _IN_YAML: Final = {
 }
 
 _MEANS: Final[Mapping[str, str]] = {
-    **descriptions(build_s3_incremental_sensor),
     **descriptions(build_s3_incremental_definitions),
+    **descriptions(build_s3_incremental_sensor),
     **_IN_YAML,
 }
 

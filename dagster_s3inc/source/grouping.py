@@ -66,7 +66,8 @@ class Grouping:
         self._group_by: Callable[[str], str | Mapping[str, str] | None]
         if callable(group_by):
             self._group_by = group_by
-            name = f"{group_by.__module__}.{getattr(group_by, '__qualname__', type(group_by))}"
+            module = getattr(group_by, "__module__", None)
+            name = f"{module}.{getattr(group_by, '__qualname__', type(group_by))}"
         else:
             pattern = _compiled(group_by)
             if isinstance(partitions_def, dg.MultiPartitionsDefinition):

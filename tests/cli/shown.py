@@ -17,11 +17,11 @@ from click.testing import CliRunner
 
 from dagster_s3inc.cli.command import cli
 from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.codec import encode_checkpoint
+from dagster_s3inc.core.cursor_format import encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.scanning import Scanner
+from dagster_s3inc.s3.scanner import Scanner
 from tests.servers import backdate, fill, moto_server
 
 PAGE = Path(__file__).parents[2] / "docs/how-to/command-line.md"
@@ -64,14 +64,15 @@ def _lake() -> Iterator[None]:
         _put(range(250))
         objects = ObjectFilter()
         location = S3Location("lake", "landing/")
-        look = Scanner().scan(
+        scan = Scanner().scan(
             client,
             location,
             Checkpoint(),
+            given=None,
             selection=objects.selection(location.key, bucket=location.bucket),
             limits=ScanLimits(),
         )
-        Path(folder, "cursor.json").write_text(encode_checkpoint(look.result.checkpoint))
+        Path(folder, "cursor.json").write_text(encode_checkpoint(scan.result.checkpoint))
         _put(range(250, 253))
         before = Path.cwd()
         os.chdir(folder)

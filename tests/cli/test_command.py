@@ -24,10 +24,16 @@ def command(*arguments: str, code: str = MAIN) -> Any:
 
 
 def test_version_and_help(run: Any) -> None:
-    """The command tells its version, its commands and its exit codes."""
+    """The command shows its version, its commands and its exit codes."""
     assert run("--version").stdout.endswith(f"version {__version__}\n")
     said = " ".join(run("--help").stdout.split())
-    for words in ("plan", "status", "1 it could not look", "2 the call was wrong", "3 something"):
+    for words in (
+        "plan",
+        "status",
+        "1 it could not be found out",
+        "2 the call was wrong",
+        "3 something",
+    ):
         assert words in said
 
 

@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 
 from dagster_s3inc import BatchPolicy, ObjectFilter, S3IncrementalProcessor
-from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.codec import encode_checkpoint
+from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan
+from dagster_s3inc.core.cursor_format import encode_checkpoint
+from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.objects import format_time
-from dagster_s3inc.core.page import ObjectsPage, Rest
-from dagster_s3inc.core.scan import scan
+from dagster_s3inc.runs.run_requests import parse_run_key
 from tests.cli.conftest import Lake
-from tests.core.making import at, make_object
 from tests.servers import backdate
+
+
+def at(seconds: int) -> datetime:
+    return datetime(2026, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
 
 
 def keys_of(document: dict[str, Any]) -> list[list[str]]:
@@ -27,9 +30,11 @@ def test_plan_is_what_a_first_tick_requests(lake: Lake, document: Any) -> None:
     lake.put(*"abcde", body=b"xyz")
     planned = document("plan", lake.uri, "--max-files", "2", "--files")
     requests = lake.tick(batch=BatchPolicy(max_files=2)).run_requests or ()
-    assert [f"{planned['generation']}:{each['id']}" for each in planned["batches"]] == [
-        each.run_key for each in requests
-    ]
+    keys = [parse_run_key(each.run_key) for each in requests]
+    assert [
+        (planned["generation"], planned["sequence"], each["id"], None)
+        for each in planned["batches"]
+    ] == keys
     assert keys_of(planned) == [
         [file["key"] for file in each.run_config["resources"]["batch"]["config"]["files"]]
         for each in requests
@@ -52,7 +57,7 @@ def test_table_shows_each_batch(lake: Lake, run: Any) -> None:
         ["1", "2", "2.0 KiB", "2026-01-02T03:04:05Z", "in/a", "in/b"],
         ["2", "1", "1.0 KiB", "2026-01-02T03:04:05Z", "in/c", "in/c"],
     ]
-    assert summary.startswith("3 files (3.0 KiB) in 2 batches in generation 1: looked at 3 objects")
+    assert summary.startswith("3 files (3.0 KiB) in 2 batches in generation 1: listed 3 objects")
     assert said.stderr == ""
 
 
@@ -69,9 +74,9 @@ def test_files_are_listed_each(lake: Lake, run: Any) -> None:
 
 
 def test_limits_leave_the_rest_waiting(lake: Lake, document: Any) -> None:
-    """--max-bytes and --max-batches bound what is handed over; what waits is told."""
+    """--max-bytes and --max-batches-per-tick bound what is planned; what waits is counted."""
     lake.put(*"abcde", body=b"x" * 1024)
-    planned = document("plan", lake.uri, "--max-bytes", "2KiB", "--max-batches", "2")
+    planned = document("plan", lake.uri, "--max-bytes", "2KiB", "--max-batches-per-tick", "2")
     assert [each["files"] for each in planned["batches"]] == [2, 2]
     waiting = planned["waiting"]
     assert (waiting["files"], waiting["bytes"]) == (1, 1024)
@@ -138,12 +143,12 @@ def test_filters_are_those_of_the_sensor(lake: Lake, document: Any) -> None:
     lake.put("large.csv", body=b"x" * 2048)
     lake.put("folder/", body=b"")
     arguments = ["--include", "**/*.csv", "--include", "**/*.tmp", "--exclude", "b.*"]
-    arguments += ["--min-size", "1", "--max-size", "1KiB", "--folder-markers"]
+    arguments += ["--min-size", "1", "--max-size", "1KiB", "--include-folder-markers"]
     planned = document("plan", lake.uri, *arguments, "--files")
     assert keys_of(planned) == [["in/a.csv", "in/sub/c.csv"]]
     assert planned["left_out"] == 4
     assert keys_of(document("plan", lake.uri, "--max-size", "0", "--files")) == []
-    markers = document("plan", lake.uri, "--max-size", "0", "--folder-markers", "--files")
+    markers = document("plan", lake.uri, "--max-size", "0", "--include-folder-markers", "--files")
     assert keys_of(markers) == [["in/folder/"]]
 
 
@@ -164,7 +169,7 @@ def test_other_options_than_the_sensors_are_noticed(lake: Lake, run: Any, docume
     same = ["--include", "*.csv", "--exclude", "b*", "--storage-class", "STANDARD_IA"]
     same += ["--storage-class", "STANDARD", "--min-size", "1", "--max-size", "1KiB"]
     same += ["--start-from", format_time(at(0)), "--modified-before", format_time(at(10**9))]
-    same += ["--folder-markers", "--cursor", cursor]
+    same += ["--include-folder-markers", "--cursor", cursor]
     assert document("plan", lake.uri, *same)["warnings"] == []
     said = run("plan", lake.uri, "--cursor", cursor)
     assert "Warning: The cursor was made with another prefix or filter than this" in said.stderr
@@ -192,7 +197,7 @@ def test_storage_classes(lake: Lake, document: Any) -> None:
 
 
 def test_start_from(lake: Lake, document: Any) -> None:
-    """A first look may begin now, or at a time; a cursor has begun already, but a time bounds."""
+    """A first scan may begin now, or at a time; a cursor has begun already, but a time bounds."""
     lake.put("old", "new")
     backdate(lake.bucket, "in/old", at(0))
     since = ["--start-from", format_time(at(60))]
@@ -216,36 +221,52 @@ def test_lookback_shows_in_the_checkpoint_that_follows(lake: Lake, document: Any
         following: dict[str, Any] = document("plan", lake.uri, *arguments)["checkpoint_after"]
         return following
 
-    assert after()["floor"] == {"last_modified": format_time(hours_ago), "key": "in/a"}
-    assert after("--lookback", "2h")["recent"] == 1
-    assert after("--lookback", "1d")["floor"] is None
+    assert after()["watermark"] == {"last_modified": format_time(hours_ago), "key": "in/a"}
+    assert after("--lookback", "1h59m60s")["recent"] == 1
+    assert after("--lookback", "1d")["watermark"] is None
     assert after("--lookback", "1d")["recent"] == 2
 
 
-def test_sketch_of_the_cursor_is_kept(lake: Lake, document: Any) -> None:
-    """A cursor with a sketch of another size than usual still reveals a late file."""
+def test_late_file_capacity_of_the_cursor_is_kept(lake: Lake, document: Any) -> None:
+    """A cursor with another capacity than usual still shows a late file."""
     lake.put("a", "b")
     backdate(lake.bucket, "in/a", at(9))
-    cursor = lake.cursor(sketch_cells=80)
+    cursor = lake.cursor(late_file_capacity=80)
     lake.put("late")
     backdate(lake.bucket, "in/late", at(0))
     planned = document("plan", lake.uri, "--cursor", cursor)
-    assert (planned["revealed"], planned["something_waits"]) == (1, True)
-    assert planned["checkpoint_after"]["settled"]["cells"] == 80
+    assert (planned["found_late"], planned["something_waits"]) == (1, True)
+    assert planned["checkpoint_after"]["emitted"]["late_file_capacity"] == 80
 
 
-def test_unfinished_pass_goes_on(lake: Lake, run: Any, document: Any) -> None:
-    """From a cursor with a pass, only keys after its place are looked at, and that is said."""
+def test_partial_scan_goes_on(lake: Lake, run: Any, document: Any) -> None:
+    """From a cursor with a partial scan, only keys after its place are listed; it says so."""
     lake.put(*"abcd")
     selection = ObjectFilter().selection("in/", bucket=lake.bucket)
-    part = [ObjectsPage([make_object("in/a"), make_object("in/b")]), Rest("in/b")]
-    cursor = encode_checkpoint(scan(Checkpoint(), part, now=at(60), selection=selection).checkpoint)
+    began = datetime.now(timezone.utc)
+    partial = PartialScan(began=began, horizon=began, after="in/b", listed=Digest.empty())
+    cursor = encode_checkpoint(Checkpoint(partial_scan=partial, selection=selection.hash))
     planned = document("plan", lake.uri, "--cursor", cursor, "--files")
     assert keys_of(planned) == [["in/c", "in/d"]]
-    assert not planned["whole"]
+    assert not planned["complete"]
     said = run("plan", lake.uri, "--cursor", cursor).stderr
-    assert "has come as far as in/b: only keys after that one were looked at" in said
-    assert document("plan", lake.uri)["whole"]
+    assert "has come as far as in/b: only keys after that one were listed" in said
+    assert document("plan", lake.uri)["complete"]
+
+
+def test_storage_class_without_an_account(lake: Lake, run: Any, document: Any) -> None:
+    """Of a class that a processor was never asked for everything is new, and that is said."""
+    lake.put("a")
+    path = f"s3://{lake.bucket}/cp.json"
+    processor = S3IncrementalProcessor(lake.uri, path)
+    processor.get_new_files()
+    processor.commit_checkpoint()
+    assert document("plan", lake.uri, "--checkpoint", path)["files"] == 0
+    arguments = ["plan", lake.uri, "--checkpoint", path, "--storage-class", "readable"]
+    assert document(*arguments)["files"] == 1
+    assert "has no account of this storage class, so every file of it is new. It has: STANDARD" in (
+        run(*arguments).stderr
+    )
 
 
 def test_check_tells_by_its_exit_code(lake: Lake, run: Any, document: Any) -> None:
@@ -263,7 +284,7 @@ def test_nothing_new(lake: Lake, run: Any) -> None:
     """Where nothing is new there is no table, but the sentence of the sensor's tick."""
     lake.put("a")
     said = run("plan", lake.uri, "--cursor", lake.cursor())
-    assert said.stdout.startswith("Nothing new in generation 1: looked at 1 object (1 byte) under")
+    assert said.stdout.startswith("Nothing new in generation 1: listed 1 object (1 byte) under")
     assert said.stdout.count("\n") == 1
 
 
@@ -289,12 +310,16 @@ def test_endpoint_of_the_command_line_is_used(
         ([], 2, "Missing argument 'URI'"),
         (["{uri}", "--max-files", "0"], 2, "max_files must be at least 1"),
         (["{uri}", "--max-files", "many"], 2, "'many' is not a valid integer"),
-        (["{uri}", "--max-batches", "-1"], 2, "max_batches must be at least 0"),
-        (["{uri}", "--max-bytes", "1MB"], 2, "--max-bytes': '1MB' is no size. Write bytes, or 64"),
-        (["{uri}", "--lookback", "1"], 2, "--lookback': '1' is no duration. Write 90s, 30m"),
+        (["{uri}", "--max-batches-per-tick", "-1"], 2, "max_batches must be at least 0"),
+        (
+            ["{uri}", "--max-bytes", "1MB"],
+            2,
+            "--max-bytes': '1MB' is not a size. Write bytes",
+        ),
+        (["{uri}", "--lookback", "1x"], 2, "--lookback': '1x' is not a duration. Write seconds"),
         (["{uri}", "--lookback", "9999999999d"], 2, "is too long"),
         (["{uri}", "--lookback", "40000d"], 2, "lookback must be a timedelta"),
-        (["{uri}", "--start-from", "2026-01-01"], 2, "is no time with a time zone. Write it like"),
+        (["{uri}", "--start-from", "2026-01-01"], 2, "is not a moment. Write it in ISO 8601"),
         (["{uri}", "--include", ""], 2, "include holds ''"),
         (["{uri}", "--storage-class", "readable", "--storage-class", "X"], 2, "goes with no other"),
         (["{uri}", "--storage-class", "standard"], 2, "in capitals, as in STANDARD"),
@@ -305,7 +330,7 @@ def test_endpoint_of_the_command_line_is_used(
         (["{uri}", "--cursor", "-"], 1, "it is empty"),
         (["{uri}", "--cursor", "/dev/null"], 1, "it is empty"),
         (["{uri}", "--checkpoint", "/dev/null"], 1, "it is empty"),
-        (["{uri}", "--cursor", "{}"], 1, "it has no field 'version'"),
+        (["{uri}", "--cursor", "{}"], 1, "has no field 'version'"),
         (["{uri}", "--cursor", '{"version":99}'], 1, "of version 99"),
         (["{uri}", "--checkpoint", "no-such-file"], 1, "There is no checkpoint no-such-file"),
         (["{uri}", "--checkpoint", "s3://{bucket}/no"], 1, "There is no checkpoint s3://"),
@@ -326,7 +351,7 @@ def test_errors(
     says: str,
     as_json: bool,
 ) -> None:
-    """What could not be looked at ends with 1, a wrong call with 2; stdout stays empty."""
+    """What could not be found out ends with 1, a wrong call with 2; stdout stays empty."""
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     filled = [
         each.replace("{uri}", lake.uri).replace("{bucket}", lake.bucket) for each in arguments

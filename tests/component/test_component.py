@@ -1,65 +1,18 @@
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import fields
 from datetime import timedelta
-from typing import Any
 
 import dagster as dg
 import pytest
 from dagster.components.resolved.errors import ResolutionException
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from dagster_s3inc import (
-    BatchPolicy,
-    ObjectFilter,
-    S3IncrementalComponent,
-    build_s3_incremental_definitions,
-    build_s3_incremental_sensor,
-    build_s3_reset_job,
-)
-from dagster_s3inc.component.groups import BatchFields, FilterFields, ResetJobFields
+from dagster_s3inc import BatchPolicy, ObjectFilter, S3IncrementalComponent
 from dagster_s3inc.errors import ConfigurationError
 from tests.component.making import NEEDED, build, load
 from tests.component_docs import schema
 
 NO_TARGET = NEEDED.replace("asset_selection: key:orders\n", "")
-
-
-def options_of(factory: Callable[..., Any]) -> dict[str, Any]:
-    """The options of a factory and their defaults."""
-    parameters = inspect.signature(factory).parameters.values()
-    return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
-
-
-def defaults_of(model: type[BaseModel]) -> dict[str, Any]:
-    return {
-        name: inspect.Parameter.empty
-        if field.is_required()
-        else field.get_default(call_default_factory=True)
-        for name, field in model.model_fields.items()
-    }
-
-
-def test_every_option_of_the_factories_is_a_field() -> None:
-    """The component has the options of the factories, no others, and their defaults."""
-    options = {
-        **options_of(build_s3_incremental_sensor),
-        **options_of(build_s3_incremental_definitions),
-    }
-    del options["assets"]  # those of the project are there without being named
-    assert defaults_of(S3IncrementalComponent) == options
-
-
-def test_every_option_of_a_group_is_a_field() -> None:
-    """What is a mapping in YAML has the options of what it makes, no others, and their defaults."""
-    for model, made in ((BatchFields, BatchPolicy), (FilterFields, ObjectFilter)):
-        assert defaults_of(model) == {each.name: each.default for each in fields(made)}
-    options = options_of(build_s3_reset_job)
-    for given_by_the_component in ("sensor", "sensor_name", "name"):
-        del options[given_by_the_component]
-    assert defaults_of(ResetJobFields) == options
 
 
 def test_every_option_is_described_in_the_schema() -> None:
@@ -68,6 +21,14 @@ def test_every_option_is_described_in_the_schema() -> None:
     for model in (whole, *whole["$defs"].values()):
         for name, field in model.get("properties", {}).items():
             assert "const" in field or field.get("description"), (model["title"], name)
+
+
+def test_descriptions_are_those_of_the_factories() -> None:
+    """What an option means is taken from the factory, and how YAML writes it is added."""
+    described = {name: each["description"] for name, each in schema()["properties"].items()}
+    assert described["uri"].startswith("What to scan, as `s3://BUCKET/PREFIX`, taken literally")
+    assert described["lookback"].endswith(" In seconds, or as in `90s`, `15m`, `1h30m`, `7d`.")
+    assert not [name for name, text in described.items() if "None" in text]
 
 
 def test_few_options_are_enough() -> None:
@@ -167,8 +128,8 @@ def test_wrong_options_are_refused_by_name() -> None:
         load("batch: {max_files: 0}")
     with pytest.raises(ConfigurationError, match="needs exactly one of target, job"):
         build(needed=NO_TARGET)
-    with pytest.raises(ConfigurationError, match="lanes must be at least 1"):
-        build("lanes: 0")
+    with pytest.raises(ConfigurationError, match="max_concurrent_requests must be at least 1"):
+        build("max_concurrent_requests: 0")
 
 
 def test_fields_of_a_subclass_are_its_own() -> None:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from dagster_s3inc.component.scaffolding import Scaffolding
+from dagster_s3inc.component.component import Scaffolding
 from tests.component.making import NAME, copied_project, loaded_project
 from tests.component_docs import PAGE, files, with_tables
 from tests.servers import S3Server
@@ -41,7 +41,7 @@ def test_project_processes_files(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two components in one project each hand their files to the assets that they name."""
+    """Two components in one project each request their files for the assets that they name."""
     bucket, client = new_bucket(moto), moto.client()
     for key in ("landing/a", "landing/b", "payments/dt=2026-01-02/c", "payments/none"):
         client.put_object(Bucket=bucket, Key=key, Body=b"1\n2\n")
