@@ -118,13 +118,13 @@ class _Round:
         """Waits until a generation has processed its files, and checks that each came once."""
         batches = dg.RunsFilter(
             tags={
-                "dagster_s3inc/source": f"s3://{self._landing.bucket}/{self._landing.prefix}",
-                "dagster_s3inc/generation": str(generation),
+                "dagster/s3inc/source": f"s3://{self._landing.bucket}/{self._landing.prefix}",
+                "dagster/s3inc/generation": str(generation),
             }
         )
 
         def is_done() -> bool:
-            files = sum(int(run.tags["dagster_s3inc/files"]) for run in self._runs(batches))
+            files = sum(int(run.tags["dagster/s3inc/files"]) for run in self._runs(batches))
             return files >= len(versions) and self._all_succeeded(batches)
 
         self._wait(f"generation {generation} to process {len(versions)} files", is_done)
