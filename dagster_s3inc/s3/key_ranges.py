@@ -164,18 +164,13 @@ class KeyRanges:
     def take(self) -> KeyRange | None:
         """The range whose next page is to be fetched now; None if there is none for the moment.
 
-        The earliest come first, so that little has to wait for its turn, and leave room for what
-        is still to come of those before them.
+        The earliest come first, so that little has to wait for its turn.
         """
-        room = _AHEAD - self._ahead
         for at, each in enumerate(self._ranges):
-            if each.over:
-                continue
             # The first two always, since reading may wait for both.
-            if room <= 0 and at > 1:
+            if at > 1 and self._ahead >= _AHEAD:
                 return None
-            room -= 1
-            if not each.busy:
+            if not each.over and not each.busy:
                 each.busy = True
                 self._ahead += 1
                 return each

@@ -52,7 +52,7 @@ __all__ = [
 _FEW_PAGES: Final = 8
 
 # So many pages are read before anything is asked only to know where to split.
-_PAGES_BEFORE_DISCOVERY: Final = 16
+_PAGES_BEFORE_DISCOVERY: Final = 10
 
 _DIRECTORY_BUCKET: Final = "--x-s3"
 _NOT_IN_KEY_ORDER: Final = ("SeaweedFS",)

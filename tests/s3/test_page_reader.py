@@ -21,7 +21,6 @@ from dagster_s3inc.core.page import Page
 from dagster_s3inc.errors import ListingError
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.page_reader import (
-    _TAKEN,
     BytesPage,
     _take_entries,
     entries_taken_out,
@@ -177,7 +176,7 @@ def assert_agreement(body: bytes) -> None:
         found = read({**(rest or {}), **taken})
     except ListingError:
         return
-    # What can be read is what botocore reads, unless what is left says that there is something wrong.
+    # What is left must say that something is wrong, if botocore says so of the whole.
     if expected is None:
         assert rest is None
         return
@@ -308,7 +307,7 @@ def test_keys_are_found_where_they_are(
 ) -> None:
     """A key is found at its entry and nowhere else, or is not found; parts are what they are."""
     if not url_encoded:
-        keys = sorted(set(map(_xml_text, keys)))
+        keys = sorted({_xml_text(key).replace("\r", "") or "x" for key in keys})
     written = [named(quote_plus(key, safe=safe) if url_encoded else escape(key)) for key in keys]
     some = page_from(*written, encoding="url" if url_encoded else "")
     assert some.parsed().key_bytes() == [key.encode() for key in keys]
@@ -316,7 +315,7 @@ def test_keys_are_found_where_they_are(
     if not isinstance(some, BytesPage):
         return
     places = [some.find(key.encode()) for key in keys]
-    expected = [len("".join(written[:row])) for row in range(len(keys))]
+    expected = [len("".join(written[:row]).encode()) for row in range(len(keys))]
     assert all(place in (None, right) for place, right in zip(places, expected, strict=True))
     if safe == "/" and url_encoded:
         assert places == expected
@@ -331,7 +330,8 @@ def test_keys_are_found_where_they_are(
 def test_what_looks_like_an_entry_is_not_found() -> None:
     """A key is found only where an entry begins."""
     text = "<Contents><Key>x</Key></Contents>"
-    some = page_from(named("a", StorageClass=f"<![CDATA[{text}]]>"), named("y"), encoding="")
+    odd = named("a", StorageClass=f"<![CDATA[{text}]]>")
+    some = page_from(named("A"), odd, named("y"), encoding="")
     assert isinstance(some, BytesPage)
     # It may be taken for one as long as nobody has read the page. Then the part before it is not.
     place = some.find(b"x")
@@ -360,10 +360,10 @@ def test_what_looks_like_an_entry_is_not_found() -> None:
             named("k" * 1025),
             r"a key of 1,025 bytes, and S3 allows 1,024. It begins with kkk+\.\.\.",
         ),
-        (named("%C3%BC" * 513), "a key of 1,026 bytes"),
+        (named("k" + "%C3%BC" * 512), "a key of 1,025 bytes"),
         (named("other"), "the server listed another key, other"),
         (named("%0Aother"), r"the server listed another key, '\\nother'"),
-        (named("k1") + "<", "not valid XML"),
+        (named("k1").replace("<Size>", "<<Size>"), "not valid XML"),
         (named("k1") + "<IsTruncated>true</IsTruncated>", "an element among the entries"),
     ],
 )

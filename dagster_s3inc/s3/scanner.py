@@ -1,0 +1,364 @@
+"""Scans of a prefix, one after the other, and what is kept in memory between them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.columns import Columns
+from dagster_s3inc.core.cursor_format import encode_checkpoint
+from dagster_s3inc.core.index import Index
+from dagster_s3inc.core.ledger import LedgerReader
+from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.outcome import Backlog, Building, ScanResult
+from dagster_s3inc.core.page import ColumnsPage, Page, Rest
+from dagster_s3inc.core.reprocess import narrower
+from dagster_s3inc.core.reprocessing import emitted_before
+from dagster_s3inc.core.scan import MAX_INDEX_BYTES, scan, scan_backlog
+from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.core.validation import require_at_least, require_positive
+from dagster_s3inc.errors import KeyOrderError
+from dagster_s3inc.s3.listing import (
+    MAX_CONCURRENT_REQUESTS,
+    Listing,
+    ListingMemory,
+    open_listing,
+)
+from dagster_s3inc.s3.location import S3Location
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+__all__ = ["MAX_INDEX_BYTES", "TIME_BUDGET", "OnPage", "Scan", "Scanner"]
+
+OnPage = Callable[[int, int], None]
+
+TIME_BUDGET: Final = timedelta(seconds=15)
+"""Dagster gives a sensor 60 s, and by default all sensors share one thread."""
+
+# A backlog is emitted without another listing for at most so many times as long as the listing
+# took: listing again then costs a twentieth of the time, and no backlog is much older than it
+# must be.
+_BACKLOG_LISTINGS: Final = 20
+
+# The cursor that is given and the one that is returned, of two evaluations at a time.
+_REMEMBERED: Final = 4
+
+# Objects in a page that is put together here.
+_PAGE: Final = 4000
+
+
+class Scan(NamedTuple):
+    """A scan, and what it cost.
+
+    Attributes:
+        result: What the scan gives.
+        requests: The LIST requests that were sent; 0 if a backlog made them needless.
+        server_time: The server's time at the listing; earlier than now for a backlog.
+    """
+
+    result: ScanResult
+    requests: int
+    server_time: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Memory:
+    """What belongs to the text of one checkpoint."""
+
+    selection: str
+    index: Index | None = None
+    building: Building | None = None
+    backlog: Backlog | None = None
+    backlog_until: float = 0.0
+
+
+class Scanner:
+    """Scans a prefix. Safe to be used by several threads.
+
+    It keeps the index of the checkpoint that it was given and of the one that it returned, each
+    under the text of that checkpoint: whoever comes with another text gets neither. All that it
+    keeps can be lost at any time; the next scan builds it anew.
+
+    Args:
+        time_budget: A listing that takes longer is scanned in parts; None means never.
+        max_concurrent_requests: The most LIST requests that are under way at a time.
+        max_index_bytes: A larger index is not kept: what was emitted is then told by the
+            checkpoint and the ledger in each scan anew.
+
+    Raises:
+        ConfigurationError: One of these is not possible.
+    """
+
+    def __init__(
+        self,
+        *,
+        time_budget: timedelta | None = TIME_BUDGET,
+        max_concurrent_requests: int = MAX_CONCURRENT_REQUESTS,
+        max_index_bytes: int = MAX_INDEX_BYTES,
+    ) -> None:
+        if time_budget is not None:
+            require_positive("time_budget", time_budget)
+        require_at_least(
+            "max_concurrent_requests", max_concurrent_requests, 1, unit="requests at a time"
+        )
+        require_at_least("max_index_bytes", max_index_bytes, 0, unit="bytes")
+        self._budget, self._most_requests = time_budget, max_concurrent_requests
+        self._max_index_bytes = max_index_bytes
+        self._listings = ListingMemory()
+        self._lock = threading.Lock()
+        self._remembered: dict[str | None, _Memory] = {}
+
+    def scan(
+        self,
+        client: S3Client,
+        location: S3Location,
+        checkpoint: Checkpoint,
+        *,
+        given: str | None,
+        selection: Selection,
+        limits: ScanLimits,
+        adopt: bool = False,
+        ledger: LedgerReader | None = None,
+        on_page: OnPage | None = None,
+    ) -> Scan:
+        """Finds what is new in a place.
+
+        Args:
+            client: The boto3 client.
+            location: What is listed: everything whose key starts with its key.
+            checkpoint: What has been emitted so far.
+            given: The text of the stored cursor of which the checkpoint was made; None if there
+                is none. What is stored next has to be the text of the result's checkpoint.
+            selection: What counts of the listing.
+            limits: What may be emitted.
+            adopt: See `core.scan.scan`.
+            ledger: Reads what the sensor's runs tell; None if there are none.
+            on_page: Is called for each page with the number of its objects and that of the
+                requests that have been sent so far.
+
+        Raises:
+            S3RequestError: The listing could not be had.
+        """
+        memory = self._recall(given, selection)
+        if memory.backlog is not None and memory.backlog.follows == checkpoint and not adopt:
+            result = scan_backlog(memory.backlog, limits=limits)
+            if result.batches or limits.max_batches == 0:
+                self._remember(given, result, selection, memory.backlog_until)
+                return Scan(result, 0, memory.backlog.now)
+        began = time.monotonic()
+
+        def attempt(at: Checkpoint) -> Scan:
+            return self._scan(
+                client,
+                location,
+                at,
+                memory,
+                began=began,
+                selection=selection,
+                limits=limits,
+                adopt=adopt,
+                ledger=ledger,
+                on_page=on_page,
+            )
+
+        try:
+            done = attempt(checkpoint)
+        except KeyOrderError:
+            # The server has another order than that of the keys. From now on whole listings are
+            # read, and sorted here.
+            self._listings.note_disorder(self._listed(location, checkpoint, selection))
+            done = attempt(_begun_anew(checkpoint))
+        now = time.monotonic()
+        self._remember(given, done.result, selection, now + _BACKLOG_LISTINGS * (now - began))
+        return done
+
+    def carry(self, given: str | None, following: str) -> None:
+        """Keeps what belongs to one text for another that says the same of what was emitted.
+
+        Args:
+            given: The text of the cursor that a tick was given.
+            following: The text that it returns.
+        """
+        with self._lock:
+            memory = self._remembered.get(given)
+            if memory is not None:
+                self._remembered[following] = replace(memory, backlog=None)
+
+    def preview(
+        self,
+        client: S3Client,
+        location: S3Location,
+        checkpoint: Checkpoint,
+        *,
+        selection: Selection,
+        given: str | None = None,
+    ) -> Iterator[S3Object]:
+        """Lists what a reset would emit again of what is there; takes its time.
+
+        Args:
+            client: The boto3 client.
+            location: What is listed.
+            checkpoint: What it would begin with: one with a `reprocess`, or an empty one.
+            selection: What counts.
+            given: The text of the stored cursor, by which an index is found.
+
+        Raises:
+            S3RequestError: The listing could not be had.
+        """
+        index = self._recall(given, selection).index
+        place = self._listed(location, checkpoint, selection)
+        listing = open_listing(
+            client,
+            place,
+            max_concurrent_requests=self._most_requests,
+            memory=self._listings,
+        )
+        with closing(listing.pages) as pages:
+            coming: Iterator[Page] = pages
+            if not listing.may_be_cut:
+                coming = _sorted(pages, b"")
+            for columns in emitted_before(checkpoint, coming, selection=selection, index=index):
+                yield from columns.objects()
+
+    def _scan(
+        self,
+        client: S3Client,
+        location: S3Location,
+        checkpoint: Checkpoint,
+        memory: _Memory,
+        *,
+        began: float,
+        selection: Selection,
+        limits: ScanLimits,
+        adopt: bool,
+        ledger: LedgerReader | None,
+        on_page: OnPage | None,
+    ) -> Scan:
+        place = self._listed(location, checkpoint, selection)
+        deadline = None if self._budget is None else began + self._budget.total_seconds()
+        after = _after(checkpoint)
+        is_sorted = self._listings.recall(place).in_key_order
+        listing = open_listing(
+            client,
+            place,
+            after=after if after and is_sorted else None,
+            max_concurrent_requests=self._most_requests,
+            memory=self._listings,
+            deadline=deadline,
+        )
+        with closing(listing.pages):
+            pages: Iterator[Page | Rest] = _within(listing, deadline, on_page)
+            if not listing.may_be_cut:
+                pages = _sorted(pages, after)
+            result = scan(
+                checkpoint,
+                pages,
+                now=listing.server_time,
+                selection=selection,
+                limits=limits,
+                index=memory.index,
+                ledger=ledger,
+                adopt=adopt,
+                building=memory.building,
+                may_be_cut=self._budget is not None and listing.may_be_cut,
+                max_index_bytes=self._max_index_bytes,
+            )
+        if result.index is not None and listing.may_be_cut:
+            starts = result.index.starts()[1:]
+            self._listings.note_split_points(place, starts)
+        return Scan(result, listing.requests, listing.server_time)
+
+    def _listed(
+        self, location: S3Location, checkpoint: Checkpoint, selection: Selection
+    ) -> S3Location:
+        """What is listed: less than the prefix where only some files are emitted again."""
+        reprocess = checkpoint.reprocess
+        if reprocess is None or reprocess.accepts or checkpoint.undecided:
+            return location
+        prefix = reprocess.conditions.list_prefix(selection.prefix)
+        return replace(location, key=narrower(location.key, prefix))
+
+    def _recall(self, given: str | None, selection: Selection) -> _Memory:
+        with self._lock:
+            memory = self._remembered.get(given)
+        if memory is None or memory.selection != selection.hash or given is None:
+            return _Memory(selection.hash)
+        if memory.backlog is not None and time.monotonic() > memory.backlog_until:
+            return replace(memory, backlog=None)
+        return memory
+
+    def _remember(
+        self, given: str | None, result: ScanResult, selection: Selection, until: float
+    ) -> None:
+        following = encode_checkpoint(result.checkpoint)
+        memory = _Memory(selection.hash, result.index, result.building, result.backlog, until)
+        with self._lock:
+            kept = {
+                text: each for text, each in self._remembered.items() if text not in (None, following)
+            }
+            # The newest last.
+            if given in kept:
+                kept[given] = kept.pop(given)
+            while len(kept) >= _REMEMBERED:
+                kept.pop(next(iter(kept)))
+            self._remembered = {**kept, following: memory}
+
+
+def _after(checkpoint: Checkpoint) -> bytes:
+    """The key behind which a listing begins."""
+    reprocess, partial = checkpoint.reprocess, checkpoint.partial_scan
+    if reprocess is not None and not reprocess.accepts:
+        return reprocess.after.encode("utf-8")
+    if partial is None or (reprocess is not None and not partial.adopts):
+        return b""
+    return partial.after.encode("utf-8")
+
+
+def _begun_anew(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint from which a server is scanned that turned out to have another order.
+
+    What was skipped because of the wrong order comes again where files are reprocessed.
+    """
+    reprocess = checkpoint.reprocess
+    if reprocess is None or not reprocess.after:
+        return checkpoint
+    return replace(checkpoint, reprocess=replace(reprocess, after=""))
+
+
+def _within(
+    listing: Listing, deadline: float | None, on_page: OnPage | None
+) -> Iterator[Page | Rest]:
+    """The pages that come in time, at least one; and a `Rest` if there are more."""
+    last: bytes | None = None
+    for page in listing.pages:
+        is_late = deadline is not None and time.monotonic() > deadline
+        if last is not None and is_late and listing.may_be_cut:
+            yield Rest(last)
+            return
+        if on_page is not None:
+            on_page(len(page), listing.requests)
+        yield page
+        last = page.last_key or last
+
+
+def _sorted(pages: Iterator[Page] | Iterator[Page | Rest], after: bytes) -> Iterator[Page]:
+    """The pages of a whole listing in the order of the keys, behind one of them."""
+    parts = [page.parsed().packed() for page in pages if not isinstance(page, Rest) and len(page)]
+    if not parts:
+        return
+    whole = Columns.concatenated(parts)
+    keys = whole.key_bytes()
+    order = [row for row in sorted(range(len(keys)), key=keys.__getitem__) if keys[row] > after]
+    rows = np.array(order, np.intp)
+    for start in range(0, len(rows), _PAGE):
+        yield ColumnsPage(whole.only(rows[start : start + _PAGE]))
