@@ -131,7 +131,7 @@ class InstanceLedger:
         """
         self.was_read = True
         cache, until = self._cache, max(self._until, time.monotonic() + self._seconds / 3)
-        if not cache.lock.acquire(timeout=until - time.monotonic()):
+        if not cache.lock.acquire(timeout=max(0.0, until - time.monotonic())):
             # An evaluation that Dagster has given up is still reading.
             return LedgerProgress(cache.runs, len(cache.entries))
         try:

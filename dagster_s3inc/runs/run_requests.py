@@ -82,19 +82,12 @@ REPROCESS: Final = "reprocess"
 RETRY: Final = "retry"
 """Why the files of a run are processed again: a reset of some files, or of failed batches."""
 
-# What a row holds of a file beside its key and its ETag: names of fields and punctuation, and room
-# for a time with microseconds, a size of 13 digits and a storage class.
-_FILE: Final = (
-    len('{"key": "", "size": , "last_modified": "", "etag": "", "storage_class": ""}, ') + 60
-)
-
-# For a run beside its request: its id twice, its key once, and what is longer than in a request
-# without files: the numbers of files and bytes.
+# What a row holds for a run beside its request: its id twice, its key once, and what is longer than
+# in a request without files: the numbers of files and bytes.
 _BESIDE_REQUEST: Final = 2 * len('"f1b6d6f0-5fb7-4f6a-8f2c-1d0c3a0f0a55", ') + 160
 
-# For a request with a partition: tags that Dagster adds; and the name of the group, five times.
+# For a request with a partition: the tags that Dagster adds.
 _PARTITION_TAGS: Final = 300
-_GROUP: Final = 100
 
 # For a tick beside its requests and its cursor: names, statuses, times, and where its log is.
 _BESIDE_CURSOR: Final = 1_500
@@ -296,31 +289,31 @@ class RunRequests:
             assets: Those that each request names beside its job.
             checks: The same.
         """
-        named = stored_bytes([*assets, *checks]) + 100 if assets or checks else 0
-        request = named + max(
-            self.stored_bytes(
-                [
-                    self.request(
-                        Batch.of(()),
-                        name or _LONG_NAME,
-                        generation=_LARGE,
-                        sequence=_LARGE,
-                        repeats=REPROCESS,
-                        reset=_A_MOMENT,
-                    )
-                ]
+        requests = [
+            self.request(
+                Batch.of(()),
+                name or _LONG_NAME,
+                generation=_LARGE,
+                sequence=_LARGE,
+                repeats=REPROCESS,
+                reset=_A_MOMENT,
             )
             for name in self.job_names
-        )
-        if self.source.grouping is not None:
-            request += _PARTITION_TAGS + 5 * _GROUP
+        ]
+        # Dagster adds a tag with the sensor's name, and the assets.
+        added = len(place) + (stored_bytes([*assets, *checks]) + 100 if assets or checks else 0)
+        has_groups = self.source.grouping is not None
+        cursor, partial_scan = _longest_cursor(limits)
         return RequestSize(
             most=most,
-            tick=_BESIDE_CURSOR + 4 * len(place) + _longest_cursor(limits),
-            # Dagster adds a tag with the sensor's name.
-            request=request + len(place),
-            file=_FILE,
-            copies=len(self.job_names),
+            tick=_BESIDE_CURSOR + 4 * len(place) + cursor,
+            partial_scan=partial_scan,
+            batch=self.stored_bytes(requests)
+            + len(requests) * (added + has_groups * _PARTITION_TAGS),
+            jobs=len(requests),
+            # In the tag of the group, as partition key, in the tag of the partition and in those
+            # of its dimensions; and once for each batch as a new dynamic partition.
+            group_copies=has_groups * (4 * len(requests) + 1),
         )
 
     def stored_bytes(self, requests: Iterable[dg.RunRequest]) -> int:
@@ -328,12 +321,12 @@ class RunRequests:
         return sum(stored_bytes(each) + _BESIDE_REQUEST for each in requests)
 
 
-def _longest_cursor(limits: ScanLimits) -> int:
-    """The most bytes that a cursor takes as a text of JSON inside another."""
+def _longest_cursor(limits: ScanLimits) -> tuple[int, int]:
+    """The most bytes that a cursor takes in a row, and those more of one with a partial scan."""
     # Base64 makes four characters of three bytes; a cell is of 14 bytes, a fingerprint of 8.
-    digest = (limits.cells * 14 + 16) * 4 // 3
-    remembered = (limits.recent_limit * 8 + limits.recent_limit // 8) * 4 // 3
+    digest, recent = (limits.cells * 14 + 16) * 4 // 3, limits.recent_limit * 8 * 4 // 3
     key = 1_024 * 4 // 3
-    longest = 2 * digest + remembered + 3 * key + LONGEST_CONDITIONS + 1_000
-    # Of quotes and backslashes the outer text has two for one: few but in keys and conditions.
-    return longest + 1_500
+    # The cursor is JSON in JSON, so that each quote and each backslash takes a byte more. Digests
+    # and fingerprints have none.
+    cursor = digest + recent + 2 * (key + LONGEST_CONDITIONS) + 2_000
+    return cursor, digest + recent // 32 + 2 * key + 500

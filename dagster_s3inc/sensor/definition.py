@@ -295,11 +295,12 @@ def _require_room(max_request_bytes: int | None, requests: RunRequests, limits: 
     require_at_least("max_request_bytes", max_request_bytes, 1, unit="bytes")
     size = requests.size(limits, max_request_bytes)
     # Beside the cursor there must be room for the requests of a batch of some files.
-    least = size.tick + size.copies * (size.request + _ROOM_FOR_FILES)
+    beside = size.tick + size.partial_scan
+    least = beside + size.batch + size.jobs * _ROOM_FOR_FILES
     if max_request_bytes < least:
         raise ConfigurationError(
             f"max_request_bytes must be at least {least:,} for this sensor, not "
-            f"{max_request_bytes:,}: the cursor alone may take {size.tick:,} bytes of the row. "
+            f"{max_request_bytes:,}: the cursor alone may take {beside:,} bytes of the row. "
             f"Give more, or lower late_file_capacity"
         )
 

@@ -8,10 +8,10 @@ import pytest
 from dagster_aws.s3 import S3Resource
 
 from dagster_s3inc import S3Batch, S3File, s3_batch
-from dagster_s3inc.batch import batch_config
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.errors import ConfigurationError, ObjectChangedError
+from dagster_s3inc.runs.run_requests import batch_config
 from tests.servers import S3Server
 
 MOMENT = datetime(2026, 1, 31, 23, 59, 59, tzinfo=timezone.utc)
@@ -19,7 +19,7 @@ MOMENT = datetime(2026, 1, 31, 23, 59, 59, tzinfo=timezone.utc)
 
 @dg.op
 def look(context: dg.OpExecutionContext, batch: S3Batch) -> list[str]:
-    """Says all that a batch tells."""
+    """Logs all that a batch holds."""
     context.log.info(f"{batch.batch_id} {len(batch)} {batch.total_bytes}")
     return [f"{batch.uri(file)} {file.size} {file.etag}" for file in batch]
 
@@ -39,7 +39,7 @@ def test_sensors_config_is_what_the_run_gets() -> None:
         S3Object(MOMENT, "in/b", "e1", 3),
         S3Object(MOMENT, "in/ü#?%", "e2", 4, "GLACIER_IR"),
     )
-    config = batch_config("bucket", Batch(objects), 3)
+    config = batch_config("bucket", Batch.of(objects), 3)
     result = looking.execute_in_process(run_config=run_config(**config))
     assert result.output_for_node("look") == ["s3://bucket/in/b 3 e1", "s3://bucket/in/ü#?% 4 e2"]
 
@@ -122,11 +122,11 @@ def test_batch_and_s3_reach_an_asset(moto: S3Server, new_bucket: Callable[[S3Ser
     assert result.output_for_node("lines") == 2
 
 
-def test_metadata_tells_what_the_batch_is() -> None:
+def test_metadata_describes_the_batch() -> None:
     """The metadata has the numbers, the times, and a table of the first files."""
     later = MOMENT.replace(year=2027)
     objects = (S3Object(MOMENT, "in/b", "e1", 3), S3Object(later, "in/a", "e2", 4))
-    batch = Batch(objects)
+    batch = Batch.of(objects)
     found = S3Batch(**batch_config("bucket", batch, 5)).metadata(max_files=1)
     table = found.pop("dagster_s3inc/file_table")
     assert found == {

@@ -9,10 +9,10 @@ import pytest
 from dagster._core.test_utils import create_run_for_test
 
 from dagster_s3inc import find_runs
-from dagster_s3inc.batch import SOURCE_TAG, batch_config
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.runs.run_requests import SOURCE_TAG, batch_config
 
 MOMENT = datetime(2026, 1, 31, 23, 59, 59, tzinfo=timezone.utc)
 
@@ -28,7 +28,7 @@ def add_run(
 ) -> str:
     """A run as the sensor requests it."""
     objects = tuple(S3Object(MOMENT, key, etag, 3) for key in keys)
-    config = batch_config("bucket", Batch(objects), 2)
+    config = batch_config("bucket", Batch.of(objects), 2)
     return add(instance, {"resources": {"landed": {"config": config}}}, {SOURCE_TAG: source})
 
 
@@ -50,7 +50,7 @@ def test_runs_come_newest_first_with_what_they_were_given(instance: dg.DagsterIn
     assert (newest.etag, newest.last_modified) == ("e2", "2026-01-31T23:59:59Z")
     assert (newest.job_name, newest.status) == ("ingest", dg.DagsterRunStatus.SUCCESS)
     assert (newest.uri, newest.generation) == ("s3://bucket/in/a", 2)
-    assert newest.batch_id == Batch((S3Object(MOMENT, "in/a", "e2", 3),)).id
+    assert newest.batch_id == Batch.of((S3Object(MOMENT, "in/a", "e2", 3),)).id
     assert newest.created.utcoffset() is not None
     assert (found.looked_at, found.is_complete) == (3, True)
 
@@ -103,7 +103,7 @@ def test_search_is_bounded_and_says_so(instance: dg.DagsterInstance) -> None:
         ({"source": "bucket/in"}, "is not an S3 URI"),
         ({"key": ""}, "key must be a file's whole key, or s3://BUCKET/KEY, not ''"),
         ({"key": None}, "key must be a file's whole key, or s3://BUCKET/KEY, not None"),
-        ({"key": "s3://bucket"}, "names no file. Write s3://BUCKET/KEY"),
+        ({"key": "s3://bucket"}, "does not name a file. Write s3://BUCKET/KEY"),
         ({"key": "s3://b"}, "no valid bucket name"),
     ],
 )

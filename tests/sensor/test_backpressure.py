@@ -9,8 +9,8 @@ import dagster as dg
 import pytest
 
 from dagster_s3inc import build_s3_incremental_sensor
-from dagster_s3inc.batch import SKIPPED_TAG
 from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.runs.run_requests import SKIPPED_TAG
 from tests.servers import S3Server
 from tests.world import LAUNCH_RESETS_ALONE, World, open_world
 
@@ -33,7 +33,7 @@ def ingest() -> None:
     ],
 )
 def test_wrong_options_are_refused(options: Any, message: str) -> None:
-    """A flow that cannot be is refused when the sensor is built."""
+    """A bound that cannot be is refused when the sensor is built."""
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         build_s3_incremental_sensor(name="landing", uri="s3://bucket/", job=ingest, **options)
 
@@ -77,9 +77,9 @@ def test_failed_batch_stops_the_line(world: World) -> None:
     world.tick()
     failed = runs(world)[-1]
     assert failed.status == dg.DagsterRunStatus.FAILURE
-    told = world.tick().skip_reason or ""
-    assert f"failed in run {failed.run_id} of job ingest" in told
-    assert "2 more files" in told
+    message = world.tick().skip_reason or ""
+    assert f"failed in run {failed.run_id} of job ingest" in message
+    assert "2 more files" in message
     world.reexecute(failed)
     assert failed.run_id not in (world.tick().skip_reason or "")
     again = runs(world)[-1]
@@ -136,9 +136,9 @@ def test_batches_in_flight_are_bounded(moto: S3Server, bucket: str, tmp_path: Pa
     ) as world:
         world.tick()
         assert processed(world) == [["0", "1"], ["2", "3"]]
-        told = world.tick().skip_reason or ""
-        assert "2 batches are in flight" in told
-        assert "2 more files" in told
+        message = world.tick().skip_reason or ""
+        assert "2 batches are in flight" in message
+        assert "2 more files" in message
         world.instance.report_run_failed(runs(world)[0])
         world.tick()
         assert processed(world)[2:] == [["4", "5"]]
