@@ -89,12 +89,12 @@ def _field_options(made: type[Any]) -> Callable[[_Command], _Command]:
     def add(command: _Command) -> _Command:
         for each in reversed(fields(made)):
             if each.name in _FIELDS:
-                text = means.get(each.name, "").replace("None means", "Left out, it means")
+                text = means.get(each.name, "").replace("; None means", "; left out, it means")
                 command = click.option(
                     f"--{each.name.replace('_', '-')}",
                     default=each.default,
                     show_default=isinstance(each.default, int),
-                    help=text,
+                    help=text.replace("None means", "Left out, it means"),
                     **_FIELDS[each.name],
                 )(command)
         return command
@@ -176,6 +176,7 @@ def cli() -> None:
 @click.pass_context
 def plan(
     ctx: click.Context,
+    /,
     *,
     uri: str,
     max_batches_per_tick: int,

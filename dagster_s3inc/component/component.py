@@ -32,8 +32,9 @@ from dagster_s3inc.definitions import (
     S3_FROM_ENVIRONMENT,
     build_s3_incremental_definitions,
 )
+from dagster_s3inc.s3.listing import MAX_CONCURRENT_REQUESTS
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.scanner import MAX_CONCURRENT_REQUESTS, MAX_INDEX_BYTES, TIME_BUDGET
+from dagster_s3inc.s3.scanner import MAX_INDEX_BYTES, TIME_BUDGET
 from dagster_s3inc.sensor import build_s3_incremental_sensor
 from dagster_s3inc.sensor.backpressure import OnFailure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -30,8 +31,9 @@ from dagster_s3inc.processor.stores import (
     checkpoint_place,
 )
 from dagster_s3inc.s3.client import make_client
+from dagster_s3inc.s3.listing import MAX_CONCURRENT_REQUESTS
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.scanner import MAX_CONCURRENT_REQUESTS, MAX_INDEX_BYTES, Scanner
+from dagster_s3inc.s3.scanner import MAX_INDEX_BYTES, Scanner
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -108,12 +110,18 @@ class S3IncrementalProcessor:
             recent_limit=RECENT_LIMIT,
             late_file_capacity=late_file_capacity,
         )
-        require_at_least("max_concurrent_requests", max_concurrent_requests, 1, unit="requests")
-        require_at_least("max_index_bytes", max_index_bytes, 0, unit="bytes")
-        self._max_concurrent_requests = max_concurrent_requests
-        self._max_index_bytes = max_index_bytes
-        # One for each account, since an index belongs to the checkpoint of one.
-        self._scanners: dict[str | None, Scanner] = {}
+
+        def make_scanner() -> Scanner:
+            # Nobody waits for a processor as the daemon waits for a tick: it lists everything.
+            return Scanner(
+                time_budget=None,
+                max_concurrent_requests=max_concurrent_requests,
+                max_index_bytes=max_index_bytes,
+            )
+
+        # One for each account, since an index belongs to the checkpoint of one. The first is made
+        # now, so that wrong options are refused now.
+        self._scanners = defaultdict(make_scanner, {"STANDARD": make_scanner()})
         self._objects = ObjectFilter() if objects is None else objects
         require_type("objects", self._objects, ObjectFilter)
         self._own_key: bytes | None = None
@@ -164,7 +172,7 @@ class S3IncrementalProcessor:
         document = CheckpointDocument.read(stored.text, storage_class)
         checkpoint = document.account(storage_class)
         selection = objects.selection(self._location.key, bucket=self._location.bucket)
-        scan = self._scanner(storage_class).scan(
+        scan = self._scanners[storage_class or ""].scan(
             self._client,
             replace(self._location, key=objects.list_prefix(self._location.key)),
             checkpoint or Checkpoint(),
@@ -237,16 +245,6 @@ class S3IncrementalProcessor:
             before = CheckpointDocument()
         self._store.write(before.restarted().encoded(), replacing=stored.version)
         _log.info("%s: reset, every file is new again", self._store.name)
-
-    def _scanner(self, storage_class: str | None) -> Scanner:
-        if storage_class not in self._scanners:
-            # Nobody waits for a processor as the daemon waits for a tick: it lists everything.
-            self._scanners[storage_class] = Scanner(
-                time_budget=None,
-                max_concurrent_requests=self._max_concurrent_requests,
-                max_index_bytes=self._max_index_bytes,
-            )
-        return self._scanners[storage_class]
 
     def _note_own_key(self, checkpoint: S3Location) -> None:
         if self._location.covers(checkpoint):

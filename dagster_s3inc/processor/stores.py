@@ -21,7 +21,7 @@ import re
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
@@ -62,24 +62,6 @@ class StoredText(NamedTuple):
     version: str | None
 
 
-class CheckpointStore(Protocol):
-    """A place for one text, with compare-and-replace."""
-
-    @property
-    def name(self) -> str:
-        """The place, for messages."""
-
-    def read(self) -> StoredText:
-        """Reads the text and its version."""
-
-    def write(self, text: str, *, replacing: str | None) -> None:
-        """Writes the text if the stored version is still `replacing`.
-
-        Raises:
-            CheckpointConflictError: It is of another version by now; nothing was written.
-        """
-
-
 def checkpoint_place(checkpoint_path: str | Path) -> S3Location | Path:
     """Reads where a checkpoint is kept: `s3://BUCKET/KEY` or a local path.
 
@@ -93,23 +75,23 @@ def checkpoint_place(checkpoint_path: str | Path) -> S3Location | Path:
     text = str(checkpoint_path)
     if text.startswith("s3://"):
         location = S3Location.parse(text)
-        if not location.key or location.key.endswith("/"):
-            raise ConfigurationError(
-                f"checkpoint_path {text!r} names no object. Write s3://BUCKET/KEY, for example "
-                f"s3://{location.bucket}/checkpoints/orders.json"
-            )
-        return location
+        if location.key and not location.key.endswith("/"):
+            return location
+        raise ConfigurationError(
+            f"checkpoint_path {text!r} names no object. Write s3://BUCKET/KEY, for example "
+            f"s3://{location.bucket}/checkpoints/orders.json"
+        )
     if _URI.match(text):
         raise ConfigurationError(
             f"checkpoint_path {text!r} is neither s3://BUCKET/KEY nor a file's path. Write an "
             f"object as s3://BUCKET/KEY, as text and not as a Path, and a file without a scheme"
         )
     path = Path(checkpoint_path)
-    if not text or path.is_dir():
-        raise ConfigurationError(
-            f"checkpoint_path {text!r} names no file. Write a file's path or s3://BUCKET/KEY"
-        )
-    return path
+    if text and not path.is_dir():
+        return path
+    raise ConfigurationError(
+        f"checkpoint_path {text!r} names no file. Write a file's path or s3://BUCKET/KEY"
+    )
 
 
 class CheckpointFile:
@@ -129,7 +111,11 @@ class CheckpointFile:
         return StoredText(content.decode("utf-8", "replace"), _sha256(content))
 
     def write(self, text: str, *, replacing: str | None) -> None:
-        """Replaces the file; folders that are missing are made."""
+        """Writes the file if its version is still `replacing`; makes the folders that are missing.
+
+        Raises:
+            CheckpointConflictError: It is of another version by now; nothing was written.
+        """
         content = text.encode("utf-8")
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._lock:
@@ -182,10 +168,10 @@ class CheckpointObject:
             return StoredText(response["Body"].read().decode("utf-8", "replace"), response["ETag"])
 
     def write(self, text: str, *, replacing: str | None) -> None:
-        """Replaces the object.
+        """Writes the object if its version is still `replacing`.
 
         Raises:
-            CheckpointConflictError: As for every store.
+            CheckpointConflictError: It is of another version by now; nothing was written.
             ConditionalWritesError: The server refuses, ignores or misreads conditions. If it
                 ignores them, the first write of this store has been made, and no other is tried.
             S3RequestError: It could not be written. The same write can be tried again, even if
@@ -236,13 +222,14 @@ class CheckpointObject:
 
     def _put(self, text: str, kind: str | None = None, expected: str = "") -> str | None:
         """Sends a write; gives the error code if the server refused it because of the condition."""
+        condition: dict[str, Any] = {} if kind is None else {kind: expected}
         try:
             self._client.put_object(
                 Body=text.encode("utf-8"),
                 ContentType="application/json",
                 Metadata={self._NONCE: self._nonce(text)},
                 **self._place,
-                **({} if kind is None else {kind: expected}),
+                **condition,
             )
         except ClientError as error:
             code = error.response["Error"]["Code"]
@@ -272,6 +259,10 @@ class CheckpointObject:
                 return None, None
             raise
         return head["ETag"], head["Metadata"].get(self._NONCE)
+
+
+CheckpointStore: TypeAlias = CheckpointFile | CheckpointObject
+"""A place for one text, with compare-and-replace."""
 
 
 def _sha256(content: bytes) -> str:

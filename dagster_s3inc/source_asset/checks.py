@@ -113,12 +113,12 @@ def evaluate_late_files(
     at_most, undecided = result.checkpoint.undecided, result.statistics.undecided
     if undecided is not None:
         numbers = {
-            _UNDECIDED: undecided.files_at_most,
+            _UNDECIDED: at_most,
             "dagster_s3inc/appeared_about": undecided.appeared,
             "dagster_s3inc/gone_about": undecided.gone,
             "dagster_s3inc/give_or_take": undecided.margin,
         }
-        severity = _ERROR if undecided.progress is None else _WARN
+        severity = _WARN if undecided.why == "reading" else _ERROR
         words = describe_undecided(undecided)
         return _evaluation(key, LATE_FILES_CHECK, False, words, numbers, severity)
     if not at_most:

@@ -16,7 +16,7 @@ from dagster_s3inc.core.cursor_format import decode_checkpoint, encode_checkpoin
 from dagster_s3inc.core.ledger import LedgerProgress
 from dagster_s3inc.core.scan import ScanResult, scan
 from dagster_s3inc.core.selection import Selection
-from dagster_s3inc.core.statistics import Undecided
+from dagster_s3inc.core.late_files import Undecided
 from dagster_s3inc.source_asset.checks import evaluate_late_files, is_news
 from tests.servers import S3Server, backdate
 
@@ -223,7 +223,7 @@ def test_reading_the_runs_is_a_warning() -> None:
     """While the runs are being read the check warns, with the progress, and once."""
     progress = LedgerProgress(runs=10_000, runs_read=2_500)
     undecided = Undecided(
-        files_at_most=70, appeared=60, gone=0, margin=10, why="", progress=progress
+        listed=90, appeared=60, gone=0, margin=10, why="reading", progress=progress
     )
     result = result_of(undecided, 70)
     found = evaluate_late_files(FILES, result, last=None)
@@ -232,7 +232,8 @@ def test_reading_the_runs_is_a_warning() -> None:
     assert "10,000" in (found.description or "")
     later = undecided._replace(progress=LedgerProgress(runs=10_000, runs_read=5_000))
     assert not is_news(evaluate_late_files(FILES, result_of(later, 70), last=found), found)
-    failed = evaluate_late_files(FILES, result_of(undecided._replace(progress=None), 70), last=None)
+    not_whole = undecided._replace(why="not whole", progress=None)
+    failed = evaluate_late_files(FILES, result_of(not_whole, 70), last=None)
     assert failed.severity == dg.AssetCheckSeverity.ERROR
     assert is_news(failed, found)
 
