@@ -37,7 +37,7 @@ _REQUESTS_FOR_RATIO: Final = 2
 _WORTH_THREADS: Final = 3
 
 _DISCOVERY_REQUESTS: Final = 24
-_ENOUGH_SPLIT_POINTS: Final = 512
+_ENOUGH_SPLIT_POINTS: Final = 128
 
 Folders = Callable[[bytes], list[bytes]]
 Mapping = Callable[[Folders, Iterable[bytes]], Iterable[list[bytes]]]

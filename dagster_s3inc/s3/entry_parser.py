@@ -22,7 +22,7 @@ from dagster_s3inc.core.words import readable
 from dagster_s3inc.s3.failures import server_fault
 from dagster_s3inc.s3.location import S3Location
 
-__all__ = ["KEY_BYTES", "columns_of_document", "columns_of_entries", "require_key"]
+__all__ = ["KEY_BYTES", "columns_of_document", "columns_of_entries", "require_key", "shown"]
 
 KEY_BYTES: Final = 1024
 """S3 allows no longer keys."""
@@ -82,12 +82,12 @@ def require_key(key: bytes, location: S3Location) -> None:
         ListingError: It has another prefix, or is longer than S3 allows.
     """
     if not key.startswith(location.key.encode("utf-8", "surrogatepass")):
-        raise server_fault(location, f"the server listed another key, {_shown(key)}")
+        raise server_fault(location, f"the server listed another key, {shown(key)}")
     if len(key) > KEY_BYTES:
         raise server_fault(
             location,
             f"the server listed a key of {len(key):,} bytes, and S3 allows {KEY_BYTES:,}. It "
-            f"begins with {_shown(key)}",
+            f"begins with {shown(key)}",
         )
 
 
@@ -116,8 +116,8 @@ def _object_of(entry: Mapping[str, Any], location: S3Location) -> S3Object:
         given = entry.get(name, default)
         found = read(given)
         if found is None:
-            which = "missing, or there twice" if given is None else f"not valid: {_shown(given)}"
-            raise server_fault(location, f"the {name} of {_shown(in_utf8)} is {which}")
+            which = "missing, or there twice" if given is None else f"not valid: {shown(given)}"
+            raise server_fault(location, f"the {name} of {shown(in_utf8)} is {which}")
         return found
 
     return S3Object(
@@ -168,7 +168,7 @@ def _in_utc(time: datetime) -> datetime | None:
         return None
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A key or another text for a message: readable, and not longer than a line."""
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     return readable(text if len(text) <= 100 else f"{text[:97]}...")

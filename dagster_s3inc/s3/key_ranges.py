@@ -30,13 +30,13 @@ from typing import Final
 import numpy as np
 
 from dagster_s3inc.core.page import ColumnsPage, Page
-from dagster_s3inc.errors import ListingError
+from dagster_s3inc.errors import KeyOrderError
 from dagster_s3inc.s3.failures import server_fault
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.page_reader import BytesPage
 from dagster_s3inc.s3.page_requests import Answer
 
-__all__ = ["KeyRange", "KeyRanges", "NotInKeyOrder"]
+__all__ = ["KeyRange", "KeyRanges"]
 
 # Pages that wait to be read, or are on the way, at most. Each takes about 0.3 MB.
 _AHEAD: Final = 128
@@ -46,10 +46,6 @@ _MISFITS: Final = 8
 
 # Servers send a page without entries now and then, and say that there is more.
 _EMPTY_PAGES: Final = 1000
-
-
-class NotInKeyOrder(ListingError):  # noqa: N818 # not an error to be shown: one lists again
-    """A listing that was taken to be in the order of the keys' bytes is not."""
 
 
 @dataclass(slots=True, eq=False)
@@ -180,7 +176,7 @@ class KeyRanges:
         """Takes the page that was fetched for a range.
 
         Raises:
-            NotInKeyOrder: The listing was taken to be in key order.
+            KeyOrderError: The listing was taken to be in key order.
             ListingError: The server leads back, or nowhere.
         """
         if range_.dropped:
@@ -195,7 +191,7 @@ class KeyRanges:
             )
         if self._in_key_order:
             if not rises:
-                raise NotInKeyOrder(f"{self._location} is not listed in the order of the keys")
+                raise KeyOrderError(f"{self._location} is not listed in the order of the keys")
             if range_.over and range_.more and range_.last is not None:
                 self._join_those_before(range_, range_.last)
 

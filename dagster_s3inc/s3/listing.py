@@ -3,7 +3,7 @@
 Amazon's S3 lists in the order of the keys' bytes. Then a listing can be split into ranges of keys,
 and stopped after any key and gone on with later. Some servers have another order. So the order is
 not relied upon but watched: where a page, or the border of two pages, goes down, the listing raises
-`NotInKeyOrder`, having noted it in the `ListingMemory`. Who opens the listing again with the same
+`KeyOrderError`, having noted it in the `ListingMemory`. Who opens the listing again with the same
 memory gets it in the server's own order: one request after the other, from the beginning to the
 end, every key checked to be listed once.
 """
@@ -23,7 +23,7 @@ import numpy as np
 from dagster_s3inc.core.columns import Fingerprints
 from dagster_s3inc.core.objects import fingerprints_of
 from dagster_s3inc.core.page import ColumnsPage, Page
-from dagster_s3inc.errors import ListingError, S3RequestError
+from dagster_s3inc.errors import KeyOrderError, ListingError, S3RequestError
 from dagster_s3inc.s3.concurrent import (
     MAX_CONCURRENT_REQUESTS,
     PAGES,
@@ -31,8 +31,9 @@ from dagster_s3inc.s3.concurrent import (
     discovered_split_points,
     read_ranges,
 )
+from dagster_s3inc.s3.entry_parser import shown
 from dagster_s3inc.s3.failures import server_fault
-from dagster_s3inc.s3.key_ranges import KeyRanges, NotInKeyOrder
+from dagster_s3inc.s3.key_ranges import KeyRanges
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.memory import ListingMemory, PageEnds
 from dagster_s3inc.s3.page_requests import Answer, PageRequests, TimeLimit, Workers
@@ -44,7 +45,6 @@ __all__ = [
     "MAX_CONCURRENT_REQUESTS",
     "Listing",
     "ListingMemory",
-    "NotInKeyOrder",
     "open_listing",
 ]
 
@@ -108,7 +108,7 @@ class Listing:
         try:
             with closing(self._in_order() if self.may_be_cut else self._as_listed()) as pages:
                 yield from pages
-        except NotInKeyOrder:
+        except KeyOrderError:
             self._memory.note_disorder(self._location)
             raise
         finally:
@@ -147,7 +147,7 @@ class Listing:
             if twice is not None:
                 # What seemed to be another order may have been the same fault.
                 self._memory.note_order(self._location)
-                raise server_fault(self._location, f"the server listed a key twice, {twice!r}")
+                raise server_fault(self._location, f"the server listed a key twice, {shown(twice)}")
             rises = rises and all(one < other for one, other in pairwise((before, *keys)))
             before = keys[-1] if keys else before
             yield ColumnsPage(columns)
@@ -267,7 +267,7 @@ def open_listing(
             waited for much longer than that.
 
     Raises:
-        NotInKeyOrder: The listing cannot begin after a key: the server has another order. The
+        KeyOrderError: The listing cannot begin after a key: the server has another order. The
             memory knows that now. Open it again without `after`.
         S3RequestError: The listing could not be had; the kind and the message say why.
     """
@@ -276,7 +276,7 @@ def open_listing(
     in_key_order = memory.recall(location).in_key_order
     in_key_order = in_key_order and not location.bucket.endswith(_DIRECTORY_BUCKET)
     if after is not None and not in_key_order:
-        raise NotInKeyOrder(f"{location} is not listed in the order of the keys")
+        raise KeyOrderError(f"{location} is not listed in the order of the keys")
     limit = TimeLimit(deadline)
     workers = None if deadline is None else Workers(limit, location)
     requests = PageRequests(client, location, page_size=page_size)
@@ -287,7 +287,7 @@ def open_listing(
             limit.allow_a_whole_listing()
         if after is not None and not (in_key_order and _is_behind(first, after)):
             memory.note_disorder(location)
-            raise NotInKeyOrder(
+            raise KeyOrderError(
                 f"{location} is not listed in the order of the keys, or the server does not know "
                 f"StartAfter"
             )
@@ -303,7 +303,7 @@ def open_listing(
             in_key_order=in_key_order,
         )
     except S3RequestError as error:
-        if isinstance(error, NotInKeyOrder):
+        if isinstance(error, KeyOrderError):
             memory.note_disorder(location)
         if workers is not None:
             workers.close()

@@ -1,4 +1,4 @@
-"""Listings in lanes, over HTTP. Small pages make many of few objects."""
+"""Listings with several requests at a time, over HTTP. Small pages make many of few objects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from botocore.config import Config
 
 from dagster_s3inc.errors import CredentialsError
 from dagster_s3inc.s3.client import make_client
-from dagster_s3inc.s3.lanes import LANES, Pace
+from dagster_s3inc.s3.concurrent import (
+    MAX_CONCURRENT_REQUESTS,
+    Pace,
+    discovered_split_points,
+)
 from dagster_s3inc.s3.listing import Listing, ListingMemory, open_listing
 from dagster_s3inc.s3.location import S3Location
 from tests import faults
@@ -30,25 +34,25 @@ PAGES = len(KEYS) // PAGE
 @pytest.fixture(scope="module")
 def place(moto: S3Server) -> S3Location:
     client = moto.client()
-    client.create_bucket(Bucket="lanes")
+    client.create_bucket(Bucket="concurrent")
     for key in [*KEYS, *(f"few/{number}" for number in range(7 * PAGE))]:
-        client.put_object(Bucket="lanes", Key=key, Body=b"")
-    return S3Location("lanes", "in/")
+        client.put_object(Bucket="concurrent", Key=key, Body=b"")
+    return S3Location("concurrent", "in/")
 
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
     yield
     deadline = time.monotonic() + 30
-    while any(each.name.startswith("s3inc-lane") for each in threading.enumerate()):
-        assert time.monotonic() < deadline, "a lane does not end"
+    while any(each.name.startswith("s3inc-request") for each in threading.enumerate()):
+        assert time.monotonic() < deadline, "a thread does not end"
         time.sleep(0.01)
 
 
 @pytest.fixture
 def _far_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests seem to take long."""
-    monkeypatch.setattr(Pace, "lanes", lambda _: 8)
+    monkeypatch.setattr(Pace, "worth", lambda _: 8)
 
 
 def client_of(server: S3Server) -> Any:
@@ -66,32 +70,36 @@ def keys_in(listing: Listing) -> list[str]:
 def warm(client: Any, place: S3Location) -> ListingMemory:
     """The memory of a listing that found the server far away."""
     memory = ListingMemory()
-    keys_in(opened(client, place, lanes=1, memory=memory))
-    memory.note_lanes(place, 8)
+    keys_in(opened(client, place, max_concurrent_requests=1, memory=memory))
+    memory.note_concurrent_requests(place, 8)
     return memory
 
 
-def test_marks_of_the_last_listing_cost_no_request(moto: S3Server, place: S3Location) -> None:
-    """Where nothing has changed, lanes send as many requests as one lane does."""
+def test_split_points_of_the_last_listing_cost_no_request(
+    moto: S3Server, place: S3Location
+) -> None:
+    """Where nothing has changed, as many requests are sent as one at a time."""
     client = client_of(moto)
     memory = warm(client, place)
     for _ in range(2):
-        memory.note_lanes(place, 8)
+        memory.note_concurrent_requests(place, 8)
         listing = opened(client, place, memory=memory)
         assert keys_in(listing) == KEYS
-        assert listing.lanes == 8
+        assert listing.concurrent_requests == 8
         assert listing.requests == PAGES
         assert listing.may_be_cut
 
 
-def test_marks_may_be_outdated(moto: S3Server, new_bucket: Callable[[S3Server], str]) -> None:
-    """Objects that came or went since the last listing are found, or not, as in one lane."""
+def test_split_points_may_be_outdated(
+    moto: S3Server, new_bucket: Callable[[S3Server], str]
+) -> None:
+    """Objects that came or went since the last listing are found, or not, as they must be."""
     client, place = client_of(moto), S3Location(new_bucket(moto), "")
     keys = {f"{number:03}" for number in range(100)}
     for key in keys:
         client.put_object(Bucket=place.bucket, Key=key, Body=b"")
     memory = warm(client, place)
-    for key in [*memory.recall(place).marks[::2], "020", "021", "022"]:
+    for key in [*map(bytes.decode, memory.recall(place).split_points[::2]), "020", "021", "022"]:
         client.delete_object(Bucket=place.bucket, Key=key)
         keys.discard(key)
     for key in ["0", "0305", *(f"040-{number}" for number in range(12)), "999"]:
@@ -99,57 +107,57 @@ def test_marks_may_be_outdated(moto: S3Server, new_bucket: Callable[[S3Server], 
         keys.add(key)
     listing = opened(client, place, memory=memory)
     assert keys_in(listing) == sorted(keys)
-    assert listing.lanes == 8
+    assert listing.concurrent_requests == 8
 
 
 @pytest.mark.usefixtures("_far_away")
 def test_folders_are_discovered(moto: S3Server, place: S3Location) -> None:
-    """Without marks, a long listing is cut at its folders, with few requests more."""
+    """Without split points, a long listing is split at its folders, with few requests more."""
     listing = opened(client_of(moto), place)
     assert keys_in(listing) == KEYS
-    assert listing.lanes == 8
+    assert listing.concurrent_requests == 8
     assert PAGES < listing.requests <= PAGES + FOLDERS + 12
 
 
 @pytest.mark.usefixtures("_far_away")
 def test_few_pages_cost_no_request(moto: S3Server, place: S3Location) -> None:
-    """A listing of few pages is read in one lane, known or not."""
+    """A listing of few pages is read one request at a time, known or not."""
     client, place = client_of(moto), S3Location(place.bucket, "few/")
     memory = ListingMemory()
     for _ in range(2):
         listing = opened(client, place, memory=memory)
         assert len(keys_in(listing)) == 7 * PAGE
-        assert (listing.requests, listing.lanes) == (7, 1)
-        memory.note_lanes(place, 8)
+        assert (listing.requests, listing.concurrent_requests) == (7, 1)
+        memory.note_concurrent_requests(place, 8)
 
 
-def test_a_near_server_is_listed_in_one_lane(
+def test_a_near_server_is_asked_one_request_at_a_time(
     moto: S3Server, place: S3Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where requests take no longer than the work on their pages, there are no lanes."""
-    monkeypatch.setattr(Pace, "lanes", lambda _: 1)
+    """Where requests take no longer than the work on their pages, there is one at a time."""
+    monkeypatch.setattr(Pace, "worth", lambda _: 1)
     listing = opened(client_of(moto), place)
     assert keys_in(listing) == KEYS
-    assert (listing.requests, listing.lanes) == (PAGES, 1)
+    assert (listing.requests, listing.concurrent_requests) == (PAGES, 1)
 
 
-@pytest.mark.parametrize(("lanes", "connections", "used"), [(3, 8, 3), (8, 2, 2), (1, 8, 1)])
-def test_lanes_are_bounded(
-    moto: S3Server, place: S3Location, lanes: int, connections: int, used: int
+@pytest.mark.parametrize(("most", "connections", "used"), [(3, 8, 3), (8, 2, 2), (1, 8, 1)])
+def test_concurrent_requests_are_bounded(
+    moto: S3Server, place: S3Location, most: int, connections: int, used: int
 ) -> None:
-    """There are no more lanes than asked for, and than the client keeps connections."""
+    """There are no more at a time than asked for, and than the client keeps connections."""
     memory = warm(client_of(moto), place)
     client = moto.client(config=Config(max_pool_connections=connections))
-    listing = opened(client, place, memory=memory, lanes=lanes)
+    listing = opened(client, place, memory=memory, max_concurrent_requests=most)
     assert keys_in(listing) == KEYS
-    assert listing.lanes == used
+    assert listing.concurrent_requests == used
 
 
-def test_our_client_keeps_a_connection_for_each_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client made from the environment does not bound the lanes."""
+def test_our_client_keeps_a_connection_for_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client made from the environment does not bound them."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     config: Any = make_client().meta.config
-    assert config.max_pool_connections == LANES
+    assert config.max_pool_connections == MAX_CONCURRENT_REQUESTS
 
 
 @pytest.mark.parametrize("read", [1, 2, 20])
@@ -157,40 +165,40 @@ def test_a_reader_may_stop(moto: S3Server, place: S3Location, read: int) -> None
     """Who stops early has seen the first part, goes on behind it, and leaves no thread."""
     client = client_of(moto)
     memory = warm(client, place)
-    marks = memory.recall(place).marks
+    marks = memory.recall(place).split_points
     listing = opened(client, place, memory=memory)
     with closing(listing.pages) as pages:
         found = [key for _ in range(read) for key in keys_of(next(pages))]
     assert found == KEYS[: read * PAGE]
-    assert memory.recall(place).marks == marks
-    rest = opened(client, place, memory=memory, after=found[-1])
+    assert memory.recall(place).split_points == marks
+    rest = opened(client, place, memory=memory, after=found[-1].encode())
     assert keys_in(rest) == KEYS[read * PAGE :]
-    assert memory.recall(place).marks == marks
+    assert memory.recall(place).split_points == marks
 
 
 @pytest.mark.parametrize("at", [3, 12, 30])
-def test_a_failure_in_any_lane_is_an_error(moto: S3Server, place: S3Location, at: int) -> None:
+def test_a_failure_of_any_request_is_an_error(moto: S3Server, place: S3Location, at: int) -> None:
     """Whichever request fails, the listing fails, in our words; the threads end."""
     memory = warm(client_of(moto), place)
     with faulty_proxy(moto) as (proxy, server):
         proxy.faults.extend([*[None] * at, faults.error(403, "InvalidAccessKeyId")])
         listing = opened(client_of(server), place, memory=memory)
-        with pytest.raises(CredentialsError, match="Could not list s3://lanes/in/"):
+        with pytest.raises(CredentialsError, match="Could not list s3://concurrent/in/"):
             keys_in(listing)
-        assert listing.lanes == 8
+        assert listing.concurrent_requests == 8
 
 
 @pytest.mark.usefixtures("_far_away")
 def test_a_failed_discovery_is_an_error(moto: S3Server, place: S3Location) -> None:
-    """If it cannot be found out where to cut, the listing fails as well."""
+    """If it cannot be found out where to split, the listing fails as well."""
     with faulty_proxy(moto) as (proxy, server):
         proxy.faults.extend([*[None] * 16, faults.error(403, "InvalidAccessKeyId")])
-        with pytest.raises(CredentialsError, match="Could not list s3://lanes/in/"):
+        with pytest.raises(CredentialsError, match="Could not list s3://concurrent/in/"):
             keys_in(opened(client_of(server), place))
 
 
 @pytest.mark.usefixtures("_far_away")
-def test_a_server_by_paths_is_listed_in_one_lane(
+def test_a_server_by_paths_is_asked_one_request_at_a_time(
     seaweedfs: S3Server, new_bucket: Callable[[S3Server], str]
 ) -> None:
     """SeaweedFS, which does not list in byte order, is known by name and listed whole."""
@@ -205,5 +213,60 @@ def test_a_server_by_paths_is_listed_in_one_lane(
         found = keys_in(listing)
         assert len(found) == len(keys)
         assert set(found) == keys
-        assert (listing.requests, listing.lanes) == (24, 1)
-        memory.note_lanes(place, 8)
+        assert (listing.requests, listing.concurrent_requests) == (24, 1)
+        memory.note_concurrent_requests(place, 8)
+
+
+def folders_of(keys: list[str], asked: list[bytes]) -> Callable[[bytes], list[bytes]]:
+    """Names folders as S3 does, and notes what was asked."""
+
+    def folders(prefix: bytes) -> list[bytes]:
+        asked.append(prefix)
+        inside = (key.encode() for key in keys if key.encode().startswith(prefix))
+        rests = (key[len(prefix) :] for key in inside)
+        return sorted({prefix + rest.split(b"/")[0] + b"/" for rest in rests if b"/" in rest})[
+            :1000
+        ]
+
+    return folders
+
+
+def test_folders_are_split_points() -> None:
+    """Where there are many folders, one request finds the split points."""
+    asked: list[bytes] = []
+    keys = [f"in/{number:03}/x" for number in range(500)]
+    points = discovered_split_points(folders_of(keys, asked), b"in/", b"in/000/w", pages=16)
+    assert asked == [b"in/"]
+    assert points == [b"in/%03d/" % number for number in range(1, 500)]
+
+
+def test_several_small_folders_make_one_split_point() -> None:
+    """Where one page has held many folders, there is a split point only after many."""
+    keys = [f"in/{number:03}/x" for number in range(900)]
+    points = discovered_split_points(folders_of(keys, []), b"in/", b"in/160/", pages=16)
+    assert points == [b"in/%03d/" % number for number in range(200, 900, 40)]
+
+
+def test_single_folders_are_entered() -> None:
+    """Where there is one folder, or few, those within are asked for."""
+    asked: list[bytes] = []
+    keys = [f"in/deep/{a}/{b:02}/x" for a in "pq" for b in range(20)]
+    points = discovered_split_points(folders_of(keys, asked), b"in/", b"in/deep/p/00/x", pages=16)
+    assert asked[:4] == [b"in/", b"in/deep/", b"in/deep/p/", b"in/deep/q/"]
+    assert {b"in/deep/q/", b"in/deep/p/07/", b"in/deep/q/13/"} <= set(points)
+    assert min(points) > b"in/deep/p/00/x"
+
+
+def test_few_requests_are_sent() -> None:
+    """However deep and bushy the folders, no more than two dozen requests."""
+    asked: list[bytes] = []
+    keys = [f"{a}/{b}/{c}/{d}/x" for a in "abc" for b in "abc" for c in "abc" for d in "abc"]
+    discovered_split_points(folders_of(keys, asked), b"", b"a/a/a/a/", pages=16)
+    assert len(asked) == 24
+
+
+def test_no_folders_make_no_split_points() -> None:
+    """Where there are no folders, one request tells so."""
+    asked: list[bytes] = []
+    assert discovered_split_points(folders_of(["a", "b"], asked), b"", b"a", pages=16) == []
+    assert asked == [b""]

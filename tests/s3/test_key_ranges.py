@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_s3inc.core.page import Page
-from dagster_s3inc.errors import ListingError
-from dagster_s3inc.s3.key_ranges import KeyRange, KeyRanges, NotInKeyOrder
+from dagster_s3inc.errors import KeyOrderError, ListingError
+from dagster_s3inc.s3.key_ranges import KeyRange, KeyRanges
 from dagster_s3inc.s3.page_requests import Answer
 from tests.s3.keyed import (
     PLACE,
@@ -123,7 +123,7 @@ def test_another_order_loses_nothing(
 ) -> None:
     """A server that lists by path is read as it lists, or the disorder is noticed."""
     server = KeyServer(keys, page_size=size, order=by_path)
-    with contextlib.suppress(NotInKeyOrder):
+    with contextlib.suppress(KeyOrderError):
         assert read(server, points, chance) == sorted(keys, key=by_path)
 
 
@@ -132,7 +132,7 @@ def test_a_server_without_start_after_loses_nothing(
     keys: set[str], points: list[str], size: int, chance: random.Random
 ) -> None:
     """A server that begins anew for each range is read once, or it is noticed."""
-    with contextlib.suppress(NotInKeyOrder):
+    with contextlib.suppress(KeyOrderError):
         assert read(DeafServer(keys, page_size=size), points, chance) == sorted(keys)
 
 
@@ -143,7 +143,7 @@ def test_disorder_is_noticed(keys: set[str], chance: random.Random) -> None:
     if sorted(keys, key=by_path) == sorted(keys):
         assert read(server, [], chance) == sorted(keys)
     else:
-        with pytest.raises(NotInKeyOrder):
+        with pytest.raises(KeyOrderError):
             read(server, [], chance)
 
 
@@ -220,6 +220,6 @@ def test_pages_without_entries_come_to_an_end() -> None:
 def test_a_page_that_goes_back_is_not_in_key_order() -> None:
     """A page that begins at or before the last key of the one before contradicts the order."""
     for keys in (["b"], ["a", "c"], ["b", "c"], ["d", "c"]):
-        with pytest.raises(NotInKeyOrder):
+        with pytest.raises(KeyOrderError):
             put_all((["a", "b"], "1"), (keys, "2"))
         put_all((["a", "b"], "1"), (keys, "2"), in_key_order=False)

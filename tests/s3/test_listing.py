@@ -1,17 +1,30 @@
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dagster_s3inc.core.objects import S3Object
-from dagster_s3inc.errors import BucketNotFoundError, ListingError
-from dagster_s3inc.s3.listing import ListingMemory, open_listing
+from dagster_s3inc.errors import (
+    BucketNotFoundError,
+    ConfigurationError,
+    KeyOrderError,
+    ListingError,
+)
+from dagster_s3inc.s3.listing import (
+    Listing,
+    ListingMemory,
+    _ListedKeys,
+    open_listing,
+)
 from dagster_s3inc.s3.location import S3Location
 from tests.s3.canned import client_answering, entry, page
 from tests.s3.keyed import keys_of
-from tests.s3.making import made
 from tests.servers import S3Server
 
 STRANGE_KEYS = [
@@ -32,7 +45,7 @@ PATHLIKE_KEYS = ["a", "a/b", "double//slash", "ctl/\x01\x1f"]
 
 def list_all(client: Any, bucket: str, prefix: str = "") -> list[S3Object]:
     listing = open_listing(client, S3Location(bucket, prefix))
-    return [each for some in listing.pages for each in made(some)]
+    return [each for some in listing.pages for each in some.parsed().objects()]
 
 
 @pytest.mark.parametrize("key", STRANGE_KEYS)
@@ -74,8 +87,8 @@ def test_many_pages_make_one_listing(client: Any, bucket: str) -> None:
         client.put_object(Bucket=bucket, Key=key, Body=b"")
     listing = open_listing(client, S3Location(bucket, "n/"))
     pages = list(listing.pages)
-    assert [len(made(some)) for some in pages] == [1000, 100]
-    found = [each.key for some in pages for each in made(some)]
+    assert [len(some) for some in pages] == [1000, 100]
+    found = [key for some in pages for key in keys_of(some)]
     assert len(found) == 1100
     assert set(found) == keys
 
@@ -127,14 +140,111 @@ def entries_of(*keys: str) -> list[str]:
     ]
 
 
-def test_disorder_is_remembered() -> None:
-    """After a page in another order, neither this listing nor the next one may be cut."""
+def pages_of(*pages: list[str]) -> list[bytes]:
+    """Pages with these keys, each of which leads to the next."""
+    last = len(pages) - 1
+    return [
+        page(*entries_of(*keys), truncated="false" if at == last else "true", token=f"{at}")
+        for at, keys in enumerate(pages)
+    ]
+
+
+def keys_in(listing: Listing) -> list[str]:
+    return [key for some in listing.pages for key in keys_of(some)]
+
+
+@pytest.mark.parametrize("deadline", [None, time.monotonic() + 3600])
+@pytest.mark.parametrize("second", [["b"], ["a", "c"], ["d", "c"]])
+def test_another_order_is_noticed_and_listed(second: list[str], deadline: float | None) -> None:
+    """A listing that goes back raises; opened again, it is listed whole, in the server's order."""
     place, memory = S3Location("bucket"), ListingMemory()
-    client = client_answering(page(*entries_of("a/x", "a-b")), page(*entries_of("a")))
-    listing = open_listing(client, place, memory=memory)
-    assert not listing.may_be_cut
-    assert [key for some in listing.pages for key in keys_of(some)] == ["a/x", "a-b"]
-    assert not open_listing(client, place, memory=memory).may_be_cut
+    pages = pages_of(["a", "b"], second)
+    client = client_answering(*pages, *pages_of(["x/1", "x-1"], ["a"]), *[page()] * 2)
+    listing = open_listing(client, place, memory=memory, deadline=deadline)
+    assert listing.may_be_cut
+    with pytest.raises(KeyOrderError):
+        keys_in(listing)
+    again = open_listing(client, place, memory=memory, deadline=deadline)
+    assert not again.may_be_cut
+    assert keys_in(again) == ["x/1", "x-1", "a"]
+    assert not open_listing(client, place, memory=memory, deadline=deadline).may_be_cut
+    assert open_listing(client, place, deadline=deadline).may_be_cut
+
+
+def test_a_first_page_in_another_order_is_noticed() -> None:
+    """It is noticed when the listing is opened."""
+    memory = ListingMemory()
+    client = client_answering(*[page(*entries_of("b", "a"))] * 2)
+    with pytest.raises(KeyOrderError):
+        open_listing(client, S3Location("bucket"), memory=memory)
+    assert keys_in(open_listing(client, S3Location("bucket"), memory=memory)) == ["b", "a"]
+
+
+def test_a_disorder_that_passes_is_forgotten() -> None:
+    """Who lists in order after all may be cut again."""
+    place, memory = S3Location("bucket"), ListingMemory()
+    memory.note_disorder(place)
+    client = client_answering(*pages_of(["a", "b"], ["c"]), page())
+    assert keys_in(open_listing(client, place, memory=memory)) == ["a", "b", "c"]
+    assert open_listing(client, place, memory=memory).may_be_cut
+
+
+CYCLES = [
+    [["a", "b"], ["c", "d"], ["a", "b"], ["c", "d"]],
+    [["a", "b"], ["c", "a"]],
+    [["a", "b"], ["b", "c"]],
+    [["b", "b"]],
+]
+
+
+@pytest.mark.parametrize("pages", CYCLES)
+def test_a_key_that_is_listed_twice_is_an_error(pages: list[list[str]]) -> None:
+    """In whatever order a server lists, it lists no key twice; it may get another chance."""
+    place, memory = S3Location("bucket"), ListingMemory()
+    for _ in range(2):
+        memory.note_disorder(place)
+        with pytest.raises(
+            ListingError, match=r"s3://bucket/: the server listed a key twice, [abc]\."
+        ):
+            keys_in(open_listing(client_answering(*pages_of(*pages)), place, memory=memory))
+    memory = ListingMemory()
+    memory.note_disorder(place)
+    with pytest.raises(ListingError):
+        keys_in(open_listing(client_answering(*pages_of(*pages)), place, memory=memory))
+    assert memory.recall(place).in_key_order
+
+
+@given(
+    st.lists(st.integers(1, 9), max_size=30), st.none() | st.integers(0, 200), st.integers(0, 200)
+)
+def test_no_key_is_overlooked_that_is_listed_twice(
+    sizes: list[int], twice: int | None, at: int
+) -> None:
+    """Of any number of pages, the key that is listed twice is named, and no other."""
+    keys = [b"%d" % number for number in range(sum(sizes))]
+    if twice is not None and keys:
+        keys[at % len(keys)] = keys[twice % len(keys)]
+    repeated = {key for key in keys if keys.count(key) > 1}
+    listed, found = _ListedKeys(), set()
+    for size in sizes:
+        found.add(listed.add(keys[:size]))
+        del keys[:size]
+    assert found - {None} == repeated
+
+
+@pytest.mark.parametrize("is_ordered", [True, False])
+@pytest.mark.parametrize("tokens", [["t", "t"], ["t", "u", "t"]])
+def test_tokens_that_lead_back_are_an_error(tokens: list[str], is_ordered: bool) -> None:
+    """A token that came before ends the listing, also where the pages seem to go on."""
+    memory = ListingMemory()
+    if not is_ordered:
+        memory.note_disorder(S3Location("bucket"))
+    pages = [
+        page(*entries_of(f"{number}"), truncated="true", token=token)
+        for number, token in enumerate(tokens)
+    ]
+    with pytest.raises(ListingError, match="the same token came twice"):
+        keys_in(open_listing(client_answering(*pages), S3Location("bucket"), memory=memory))
 
 
 def test_directory_buckets_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,8 +255,43 @@ def test_directory_buckets_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_listing(client, S3Location("bucket")).may_be_cut
 
 
-def test_a_server_that_does_not_go_on_is_an_error() -> None:
-    """An answer with what lies before the key to go on from is no answer."""
-    client = client_answering(page(*entries_of("a", "b", "c")))
-    with pytest.raises(ListingError, match="list s3://bucket/ on from 'b'"):
-        open_listing(client, S3Location("bucket"), after="b")
+@pytest.mark.parametrize("keys", [["a", "c"], ["b"]])
+def test_a_server_that_does_not_go_on_is_listed_from_the_beginning(keys: list[str]) -> None:
+    """An answer with what lies before the key to go on from means that there is no such order."""
+    place, memory = S3Location("bucket"), ListingMemory()
+    client = client_answering(*[page(*entries_of(*keys))] * 2)
+    for _ in range(2):
+        with pytest.raises(KeyOrderError):
+            open_listing(client, place, after=b"b", memory=memory)
+    assert keys_in(open_listing(client, place, memory=memory)) == keys
+
+
+def test_a_server_by_paths_is_not_gone_on_with(
+    seaweedfs: S3Server, new_bucket: Callable[[S3Server], str]
+) -> None:
+    """SeaweedFS says who it is; a listing that is to begin after a key is refused at once."""
+    place, memory = S3Location(new_bucket(seaweedfs)), ListingMemory()
+    for key in ("a/1", "a-1", "a.1"):
+        seaweedfs.client().put_object(Bucket=place.bucket, Key=key, Body=b"")
+    with pytest.raises(KeyOrderError):
+        open_listing(seaweedfs.client(), place, after=b"a-1", memory=memory)
+    listing = open_listing(seaweedfs.client(), place, memory=memory)
+    assert not listing.may_be_cut
+    assert sorted(keys_in(listing)) == ["a-1", "a.1", "a/1"]
+
+
+@pytest.mark.parametrize("after", [b"\xed\xa0\x80", b"a\xff"])
+def test_what_is_not_a_key_is_not_sent(after: bytes) -> None:
+    """A key to go on from that is not UTF-8 is refused in our words."""
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        open_listing(client_answering(), S3Location("bucket"), after=after)
+    with pytest.raises(ConfigurationError, match="Check the prefix"):
+        open_listing(client_answering(), S3Location("bucket", "\ud800"))
+
+
+def test_values_that_botocore_cannot_read_are_the_servers_fault() -> None:
+    """Also in a page that is left to botocore, an invalid value is an error of the listing."""
+    wrong = entry([("Key", "a"), ("LastModified", "x"), ("ETag", "e"), ("Size", "1")])
+    strange = page(wrong).replace(b"<Name>", b"<!-- strange --><Name>")
+    with pytest.raises(ListingError, match=r"list s3://bucket/: .*fault of the server"):
+        list_all(client_answering(strange), "bucket")

@@ -4,49 +4,59 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.memory import MARKS, ListingMemory, Marks, Recollection
-from tests.s3.keyed import page_with
+from dagster_s3inc.s3.memory import SPLIT_POINTS, ListingMemory, PageEnds, Recollection
+from tests.s3.keyed import bytes_with, columns_with
 
 HERE = S3Location("bucket", "in/")
 
 
 @given(st.lists(st.integers(0, 7), max_size=20), st.integers(1, 5))
-def test_marks_do_not_depend_on_the_pages(sizes: list[int], unit: int) -> None:
-    """Whatever pages a listing came in, every n-th key is a mark."""
+def test_split_points_do_not_depend_on_the_pages(sizes: list[int], unit: int) -> None:
+    """Whatever pages a listing came in, every n-th key is a split point."""
     keys = [f"{number:03}" for number in range(sum(sizes))]
-    marks, rest = Marks(unit), list(keys)
-    for size in sizes:
-        marks.add(page_with(rest[:size]))
-        del rest[:size]
-    assert marks.keys == keys[unit - 1 :: unit]
+    for page_with in (columns_with, bytes_with):
+        ends, rest = PageEnds(unit), list(keys)
+        for size in sizes:
+            ends.add(page_with(rest[:size]))
+            del rest[:size]
+        assert ends.keys == [key.encode() for key in keys[unit - 1 :: unit]]
 
 
-def test_what_was_not_listed_keeps_its_marks() -> None:
-    """A listing of a part replaces the marks of that part."""
+def test_what_was_not_listed_keeps_its_split_points() -> None:
+    """A listing of a part replaces the split points of that part."""
     memory = ListingMemory()
-    memory.note_marks(HERE, ["b", "d", "f", "h"], after=None, to=None)
-    memory.note_marks(HERE, ["c", "e"], after="b", to="f")
-    assert memory.recall(HERE).marks == ("b", "c", "e", "h")
-    memory.note_marks(HERE, ["g"], after="e", to=None)
-    assert memory.recall(HERE).marks == ("b", "c", "e", "g")
+    memory.note_split_points(HERE, [b"b", b"d", b"f", b"h"])
+    memory.note_split_points(HERE, [b"c", b"e"], after=b"b", to=b"f")
+    assert memory.recall(HERE).split_points == (b"b", b"c", b"e", b"h")
+    memory.note_split_points(HERE, [b"g"], after=b"e")
+    assert memory.recall(HERE).split_points == (b"b", b"c", b"e", b"g")
 
 
-def test_marks_are_bounded() -> None:
-    """Of too many marks, some remain, all over the listing."""
+def test_split_points_are_bounded() -> None:
+    """Of too many split points, some remain, all over the listing."""
     memory = ListingMemory()
-    memory.note_marks(HERE, [f"{n:06}" for n in range(5 * MARKS)], after=None, to=None)
-    marks = memory.recall(HERE).marks
-    assert MARKS // 2 <= len(marks) <= MARKS
-    assert marks[0] < "000010"
-    assert marks[-1] > f"{5 * MARKS - 10:06}"
+    memory.note_split_points(HERE, [b"%06d" % number for number in range(5 * SPLIT_POINTS)])
+    points = memory.recall(HERE).split_points
+    assert SPLIT_POINTS // 2 <= len(points) <= SPLIT_POINTS
+    assert points[0] < b"000010"
+    assert points[-1] > b"%06d" % (5 * SPLIT_POINTS - 10)
+
+
+def test_a_disorder_is_forgotten_once() -> None:
+    """A listing that shows an order after all is believed, and not again and again."""
+    memory = ListingMemory()
+    for may_trust in (True, False, False):
+        memory.note_disorder(HERE)
+        memory.note_order(HERE)
+        assert memory.recall(HERE).in_key_order == may_trust
 
 
 def test_another_prefix_is_not_known() -> None:
     """What is known of one prefix is not taken for another."""
     memory = ListingMemory()
-    memory.note_lanes(HERE, 8)
+    memory.note_concurrent_requests(HERE, 8)
     memory.note_disorder(HERE)
     assert memory.recall(HERE) == Recollection((), 8, in_key_order=False)
     assert memory.recall(S3Location("bucket", "out/")) == Recollection()
-    memory.note_lanes(S3Location("bucket", "out/"), 2)
+    memory.note_concurrent_requests(S3Location("bucket", "out/"), 2)
     assert memory.recall(HERE) == Recollection()
