@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Final, cast
 
+import numpy as np
 from wcmatch import glob
 from xxhash import xxh3_64_hexdigest
 
-from dagster_s3inc.core.objects import S3Object, format_time
-from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.core.columns import Columns, microseconds
+from dagster_s3inc.core.objects import format_time
+from dagster_s3inc.core.selection import Mask, Selection
 from dagster_s3inc.core.validation import require_at_least, require_aware
 from dagster_s3inc.errors import ConfigurationError
 
-__all__ = ["ARCHIVE_CLASSES", "ObjectFilter"]
+__all__ = ["ARCHIVE_CLASSES", "FilterRules", "ObjectFilter"]
 
 ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Classes whose objects cannot be read before a restore that takes minutes to days."""
@@ -33,7 +35,7 @@ _GLOB_SPECIAL: Final = re.compile(r"[*?\[{\\]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectFilter:
-    """Tells which objects are handed over. The default is every file that can be read at once.
+    """Tells which objects count. The default is every file that can be read at once.
 
     Patterns are globs: `*` and `?` stop at `/`, `**` crosses it, `[a-c]` and `{csv,json}` work,
     a backslash escapes. They are case-sensitive and are matched against the key *below the
@@ -128,67 +130,10 @@ class ObjectFilter:
         # Sets have no order of their own that lasts beyond the process.
         text = json.dumps(rules, sort_keys=True, default=_plain)
         return Selection(
-            matches=self.matcher(prefix),
-            may_match=self.matcher(prefix, any_class=True),
-            takes_all=self._takes_all,
+            rules=FilterRules(self, prefix),
             prefix=prefix,
-            digest=xxh3_64_hexdigest(text.encode("utf-8", "surrogatepass")),
+            hash=xxh3_64_hexdigest(text.encode("utf-8", "surrogatepass")),
         )
-
-    def matcher(self, prefix: str, *, any_class: bool = False) -> Callable[[S3Object], bool]:
-        """Makes the test that tells whether an object below `prefix` counts.
-
-        Args:
-            prefix: The prefix that is scanned; every object given to the test must have it.
-            any_class: Whether to pass over the storage class, the only property by which a
-                version of an object may match at one time and not at another.
-        """
-        start, cut = self.list_prefix(prefix), len(prefix)
-        open_prefix = prefix != "" and not prefix.endswith("/")
-        included, excluded = _compiled(self.include), _compiled(self.exclude)
-
-        def matches(candidate: S3Object) -> bool:
-            if not any_class and not self._matches_class(candidate.storage_class):
-                return False
-            if not self._matches_properties(candidate):
-                return False
-            if included is None and excluded is None:
-                return True
-            # wcmatch takes `a//b` for the path `a/b`, which a listing of `a/b` does not show.
-            if not candidate.key.startswith(start):
-                return False
-            name = candidate.key[cut:]
-            if open_prefix:
-                name = name.removeprefix("/")
-            if included is not None and not included.match(name):
-                return False
-            return excluded is None or not excluded.match(name)
-
-        return matches
-
-    def _takes_all(self, storage_classes: Set[str]) -> bool:
-        if self.include or self.exclude:
-            return False
-        bounds = (self.min_size, self.max_size, self.modified_after, self.modified_before)
-        return all(each is None for each in bounds) and all(
-            map(self._matches_class, storage_classes)
-        )
-
-    def _matches_class(self, storage_class: str) -> bool:
-        if self.storage_classes is None:
-            return storage_class not in ARCHIVE_CLASSES
-        return storage_class in self.storage_classes
-
-    def _matches_properties(self, candidate: S3Object) -> bool:
-        if candidate.size == 0 and candidate.key.endswith("/") and not self.include_folder_markers:
-            return False
-        if self.min_size is not None and candidate.size < self.min_size:
-            return False
-        if self.max_size is not None and candidate.size > self.max_size:
-            return False
-        if self.modified_after is not None and candidate.last_modified < self.modified_after:
-            return False
-        return self.modified_before is None or candidate.last_modified < self.modified_before
 
     def list_prefix(self, prefix: str) -> str:
         """The longest prefix below which everything that matches lies.
@@ -206,9 +151,91 @@ class ObjectFilter:
         return prefix + _common_start(starts)
 
 
-def _compiled(patterns: Sequence[str]) -> glob.WcMatcher[str] | None:
+class FilterRules:
+    """A filter below one prefix, applied to columns.
+
+    Cheap rules come first, so that globs are matched against what is left alone; and of a key,
+    the literal start and end of the patterns are compared before the patterns themselves.
+
+    Args:
+        filter_: The filter.
+        prefix: The prefix that is scanned; every key has it.
+    """
+
+    def __init__(self, filter_: ObjectFilter, prefix: str) -> None:
+        self._filter = filter_
+        self._start = filter_.list_prefix(prefix).encode()
+        self._cut = len(prefix)
+        self._is_open = prefix != "" and not prefix.endswith("/")
+        self._included = _compiled(filter_.include)
+        self._excluded = _compiled(filter_.exclude)
+        self._ends = _literal_ends(filter_.include)
+
+    def class_counts(self, columns: Columns) -> Mask:
+        """Which rows have a storage class that counts."""
+        counts = [self._class_counts(name) for name in columns.class_names]
+        if all(counts):
+            return np.ones(len(columns), np.bool_)
+        mask: Mask = np.array(counts, np.bool_)[columns.storage_classes]
+        return mask
+
+    def may_count(self, columns: Columns) -> Mask:
+        """Which rows count as far as everything but their storage class goes."""
+        rules, mask = self._filter, np.ones(len(columns), np.bool_)
+        if rules.min_size is not None:
+            mask &= columns.sizes >= rules.min_size
+        if rules.max_size is not None:
+            mask &= columns.sizes <= rules.max_size
+        if rules.modified_after is not None:
+            mask &= columns.last_modified >= microseconds(rules.modified_after)
+        if rules.modified_before is not None:
+            mask &= columns.last_modified < microseconds(rules.modified_before)
+        if not rules.include_folder_markers:
+            empty = np.flatnonzero(mask & (columns.sizes == 0))
+            if len(empty):
+                mask[empty] = [not key.endswith(b"/") for key in columns.key_bytes(empty)]
+        if self._included or self._excluded:
+            rows = np.flatnonzero(mask)
+            mask[rows] = [self._matches(key) for key in columns.key_bytes(rows)]
+        return mask
+
+    def _class_counts(self, name: str) -> bool:
+        if self._filter.storage_classes is None:
+            return name not in ARCHIVE_CLASSES
+        return name in self._filter.storage_classes
+
+    def _matches(self, key: bytes) -> bool:
+        # wcmatch takes `a//b` for the path `a/b`, which a listing of `a/b` does not show.
+        if not key.startswith(self._start):
+            return False
+        if self._included and not key.rstrip(b"/").endswith(self._ends):
+            return False
+        name = key.decode("utf-8", "surrogatepass")[self._cut :]
+        if self._is_open:
+            name = name.removeprefix("/")
+        if self._included and not any(each.fullmatch(name) for each in self._included):
+            return False
+        return not any(each.fullmatch(name) for each in self._excluded)
+
+
+def _compiled(patterns: Sequence[str]) -> list[re.Pattern[str]]:
+    """The regular expressions that wcmatch makes of globs."""
+    if not patterns:
+        return []
     # No limit to what braces expand to: the patterns are the project's own, not a stranger's.
-    return glob.compile(patterns, flags=_GLOB_FLAGS, limit=0) if patterns else None
+    found, _ = glob.translate(patterns, flags=_GLOB_FLAGS, limit=0)
+    return [re.compile(each) for each in found]
+
+
+def _literal_ends(patterns: Sequence[str]) -> tuple[bytes, ...]:
+    """What a key that matches one of the globs ends with; an empty one means that it may be any."""
+    ends = []
+    for pattern in patterns:
+        # Behind the last special character, braces and slashes included, all is literal. wcmatch
+        # takes a slash at the end as optional.
+        literal = re.split(r"[*?\[\]{}\\/!+@()|]", pattern)[-1]
+        ends.append(literal.encode())
+    return tuple(ends)
 
 
 def _common_start(texts: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What would be handed over, in numbers."""
+"""What would be emitted, in numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What would be handed over.
+    """What would be emitted.
 
     Attributes:
         files: How many objects.
@@ -42,7 +42,7 @@ def forecast(
     objects: Iterable[S3Object],
     policy: BatchPolicy,
     *,
-    group_of: Callable[[S3Object], str | None] | None = None,
+    group_of: Callable[[str], str | None] | None = None,
     shown: int,
 ) -> Forecast:
     """Counts objects, and keeps no more than the first of them.
@@ -50,7 +50,7 @@ def forecast(
     Args:
         objects: In any order.
         policy: How they are cut into batches.
-        group_of: Those for which it differs are in different batches.
+        group_of: Keys for which it differs are in different batches.
         shown: How many to keep.
     """
     files: dict[str | None, int] = defaultdict(int)
@@ -66,7 +66,7 @@ def forecast(
         oldest = min([*times, *([oldest] if oldest else [])])
         newest = max([*times, *([newest] if newest else [])])
         for each in chunk:
-            group = group_of(each) if group_of else None
+            group = group_of(each.key) if group_of else None
             files[group] += 1
             total += each.size
             # A larger object is a batch of its own.

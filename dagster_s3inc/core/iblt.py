@@ -62,6 +62,7 @@ __all__ = [
     "FingerprintSet",
     "Digest",
     "DigestBuilder",
+    "cells_for",
     "decode",
     "estimate",
     "require_cells",
@@ -274,6 +275,14 @@ class DigestBuilder:
             if self._waiting_size >= _BLOCK:
                 self._take_in()
 
+    def copy(self) -> DigestBuilder:
+        """Another builder that has been given the same."""
+        self._take_in()
+        other = DigestBuilder(len(self._columns.counts))
+        other._columns = _Columns(*(column.copy() for column in self._columns))
+        other._size = self._size
+        return other
+
     def finish(self) -> Digest:
         """The digest of all that was added so far. More may be added afterwards."""
         self._take_in()
@@ -364,6 +373,21 @@ def _blocks(fingerprints: FingerprintSet) -> Iterator[npt.NDArray[np.uint64]]:
         rest = iter(fingerprints)
         while len(block := np.fromiter(islice(rest, _BLOCK), np.uint64)):
             yield block
+
+
+def cells_for(capacity: int) -> int:
+    """How many cells tell so many changes apart: half as many again, in whole quarters.
+
+    Raises:
+        ConfigurationError: There would be more than `CELLS_LIMIT`.
+    """
+    cells = max(2 * QUARTERS, QUARTERS * ceil(capacity * 3 / 2 / QUARTERS))
+    if cells > CELLS_LIMIT:
+        raise ConfigurationError(
+            f"late_file_capacity is {capacity:,} files; at most {CELLS_LIMIT * 2 // 3:,} can be "
+            f"told apart"
+        )
+    return cells
 
 
 def require_cells(name: str, cells: int) -> None:

@@ -1,37 +1,198 @@
-"""What a scan gives: batches, the checkpoint that follows, and numbers."""
+"""What a scan gives: batches, the checkpoint that follows, the index, and numbers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from dagster_s3inc.core.backlog import Backlog
+import numpy as np
+
 from dagster_s3inc.core.batching import Batch
-from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.candidates import NO_GROUP, Candidates, Dropped
+from dagster_s3inc.core.checkpoint import Checkpoint, Total
+from dagster_s3inc.core.classify import Above, Seen
+from dagster_s3inc.core.columns import Fingerprints, Rows, moment
+from dagster_s3inc.core.index import NO_FINGERPRINTS, Index, Place, Segment, members, size_of
+from dagster_s3inc.core.late_files import ListedRows
+from dagster_s3inc.core.ledger import checksum
+from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.statistics import ScanStatistics
 
-__all__ = ["ScanResult"]
+__all__ = [
+    "Backlog",
+    "Building",
+    "ScanResult",
+    "batches_of",
+    "finished",
+    "index_of",
+    "newest_of",
+    "position_of",
+    "rows_of",
+    "total_of",
+]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backlog:
+    """What a scan found and did not emit, so that the next can go on without listing.
+
+    Attributes:
+        follows: The checkpoint to which it belongs.
+        index: The index to which it belongs; None if there is none.
+        candidates: What waits, in position order; the oldest where there is more than is kept.
+        dropped: What waits beyond these.
+        above: What has been emitted above the watermark and is listed.
+        names: The names of the groups, by number.
+        now: The server's time at the scan.
+        statistics: Of the scan.
+    """
+
+    follows: Checkpoint
+    index: Index | None
+    candidates: Candidates
+    dropped: Dropped
+    above: Above
+    names: list[str]
+    now: datetime
+    statistics: ScanStatistics
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Building:
+    """What a partial scan without an index has listed so far, of which the index is made.
+
+    Attributes:
+        selection: The hash of the selection.
+        segments: In key order. Their fingerprints are those that may have been emitted.
+        rows: What is listed at or below the watermark to be.
+    """
+
+    selection: str
+    segments: tuple[Segment, ...]
+    rows: tuple[ListedRows, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanResult:
-    """What is to be handed over, and the checkpoint to be kept once it has been.
+    """What is emitted, and the checkpoint to be kept once it has been.
 
     Attributes:
         batches: In the order of their oldest objects, at most `max_batches`.
+        sequence: That of these batches; part of their run keys.
+        repeats: Whether these files were emitted before.
         checkpoint: Follows the one that the scan was given. As long as it is not stored, the
             next scan finds the same objects again.
+        index: What belongs to that checkpoint; None where it must be built anew.
         statistics: What the scan saw.
-        backlog: What is new and waits, to be handed over without another look; None where there
-            is nothing, or where only a look can tell.
+        backlog: What waits, to be emitted without listing again; None where there is nothing, or
+            where only a listing can tell.
+        building: During a partial scan without an index, what it has listed so far.
     """
 
     batches: tuple[Batch, ...]
+    sequence: int
+    repeats: bool = False
     checkpoint: Checkpoint
+    index: Index | None = None
     statistics: ScanStatistics
     backlog: Backlog | None = None
+    building: Building | None = None
 
     @property
     def objects(self) -> tuple[S3Object, ...]:
         """All objects of all batches, batch after batch."""
         return tuple(member for batch in self.batches for member in batch.objects)
+
+
+def batches_of(
+    candidates: Candidates, rows: Sequence[Rows], names: Sequence[str]
+) -> tuple[Batch, ...]:
+    """Makes batches of these rows."""
+    made = []
+    for each in rows:
+        some = candidates.only(each)
+        group = int(some.groups[0])
+        made.append(
+            Batch(
+                tuple(some.columns.objects()),
+                tuple(some.fingerprints.tolist()),
+                None if group == NO_GROUP else names[group],
+            )
+        )
+    return tuple(made)
+
+
+def total_of(batches: Sequence[Batch], generation: int, sequence: int) -> Total:
+    """Count and checksum of these batches."""
+    total = Total()
+    for batch in batches:
+        prints = np.array(batch.fingerprints, np.uint64)
+        total = total.plus(len(batch), checksum(prints, generation, sequence, batch.id))
+    return total
+
+
+def position_of(place: Place | None) -> Position | None:
+    """A place as a checkpoint holds it."""
+    if place is None:
+        return None
+    return Position(moment(place[0]), place[1].decode("utf-8", "surrogatepass"))
+
+
+def newest_of(segments: Sequence[Segment]) -> Position | None:
+    """The greatest position that is listed."""
+    places = [each.newest for each in segments if each.newest is not None]
+    return position_of(max(places, default=None))
+
+
+def rows_of(seen: Seen) -> ListedRows:
+    """What a scan without an index listed at or below the watermark, one by one."""
+    return ListedRows.joined(
+        [ListedRows(each.listed, each.matching, each.seconds) for each in seen.classified]
+    )
+
+
+def finished(
+    segments: Sequence[Segment],
+    *,
+    late: Fingerprints = NO_FINGERPRINTS,
+    dropped: Fingerprints = NO_FINGERPRINTS,
+    emitted: Candidates | None = None,
+) -> list[Segment]:
+    """Segments after it has been decided what was emitted, and what is.
+
+    Args:
+        segments: As they were classified.
+        late: Sorted; these have not been emitted after all, and wait.
+        dropped: Sorted; these need not be remembered any more.
+        emitted: What is emitted now. Each row tells the number of its segment.
+    """
+    done = list(segments)
+    if len(late) or len(dropped):
+        for number, each in enumerate(done):
+            waits = members(each.fingerprints, late)
+            goes = waits | members(each.fingerprints, dropped)
+            if goes.any():
+                waiting = each.waiting + int(waits.sum())
+                kept = each.fingerprints[~goes]
+                done[number] = each._replace(fingerprints=kept, waiting=waiting)
+    if emitted is not None and len(emitted):
+        order = np.argsort(emitted.segments, kind="stable")
+        numbers = emitted.segments[order]
+        borders = np.flatnonzero(np.diff(numbers)) + 1
+        for rows in np.split(order, borders):
+            number = int(emitted.segments[rows[0]])
+            each = done[number]
+            prints = np.union1d(each.fingerprints, emitted.fingerprints[rows])
+            waiting = max(0, each.waiting - len(rows))
+            done[number] = each._replace(fingerprints=prints, waiting=waiting)
+    return done
+
+
+def index_of(
+    segments: Sequence[Segment], selection: str, newest_emitted: int, most: int
+) -> Index | None:
+    """The index of these segments; None if it would take more bytes than this."""
+    if size_of(segments) > most:
+        return None
+    return Index(tuple(segments), selection, newest_emitted)

@@ -1,31 +1,34 @@
-"""Which of what was handed over is handed over again, and how far that has come.
+"""What a reset asks for that does not start everything over.
 
-A reset may start a new generation in which not everything is handed over again, but only what
-meets some conditions. The checkpoint then keeps all that it knows, and a `Redo` beside it.
+The checkpoint keeps all that it knows, and a `Reprocess` beside it until that has been done. What
+is new waits until then.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import numpy as np
+
+from dagster_s3inc.core.columns import Columns, microseconds
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.objects import Position, S3Object, format_time, parse_time
+from dagster_s3inc.core.objects import format_time, parse_time
+from dagster_s3inc.core.selection import Mask, Rules, Selection
 from dagster_s3inc.core.validation import require_aware
 from dagster_s3inc.errors import ConfigurationError
 
-__all__ = ["LONGEST_CONDITIONS", "Conditions", "Redo", "narrower"]
+__all__ = ["LONGEST_CONDITIONS", "Conditions", "Reprocess", "narrower"]
 
 LONGEST_CONDITIONS: Final = 700
-"""In characters of JSON. The cursor keeps them during a redo, and it is bounded."""
+"""In characters of JSON. The cursor keeps them while files are reprocessed, and it is bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What an object must be like to be handed over again. Every condition that is given counts.
+    """What an object must be like to be emitted again. Every condition that is given counts.
 
     Attributes:
         since: Modified at or after this moment; None means at any time.
@@ -52,25 +55,13 @@ class Conditions:
                 f"{LONGEST_CONDITIONS} are the most. Give fewer globs, or shorter ones"
             )
 
-    def matcher(self, scanned: str) -> Callable[[S3Object], bool]:
-        """Makes the test for objects below the scanned prefix."""
-        matches_globs = self._globs().matcher(scanned, any_class=True)
-
-        def matches(each: S3Object) -> bool:
-            if self.since is not None and each.last_modified < self.since:
-                return False
-            return each.key.startswith(self.prefix) and matches_globs(each)
-
-        return matches
+    def rules(self, scanned: str) -> Rules:
+        """The conditions as a scan of a prefix applies them to columns."""
+        return _ConditionRules(self, self._globs().selection(scanned))
 
     def list_prefix(self, scanned: str) -> str:
         """The longest prefix below which everything that meets the conditions lies."""
         return narrower(self._globs().list_prefix(scanned), self.prefix)
-
-    @property
-    def oldest(self) -> Position | None:
-        """The position above which all that meets the conditions lies; None if they set none."""
-        return None if self.since is None else Position(self.since, "")
 
     def written(self) -> dict[str, Any]:
         """The conditions that are given, as JSON has them."""
@@ -115,20 +106,47 @@ class Conditions:
         return ObjectFilter(include=self.include, include_folder_markers=True)
 
 
+class _ConditionRules:
+    """Conditions below one prefix."""
+
+    def __init__(self, conditions: Conditions, globs: Selection) -> None:
+        self._conditions = conditions
+        self._globs = globs if conditions.include else None
+        self._prefix = conditions.prefix.encode("utf-8", "surrogatepass")
+
+    def may_count(self, columns: Columns) -> Mask:
+        """Which rows meet all conditions."""
+        mask = np.ones(len(columns), np.bool_)
+        if self._conditions.since is not None:
+            mask &= columns.last_modified >= microseconds(self._conditions.since)
+        if self._prefix and mask.any():
+            rows = np.flatnonzero(mask)
+            mask[rows] = [key.startswith(self._prefix) for key in columns.key_bytes(rows)]
+        if self._globs is not None and mask.any():
+            rows = np.flatnonzero(mask)
+            mask[rows] = self._globs.may_match(columns.only(rows))
+        return mask
+
+    def class_counts(self, columns: Columns) -> Mask:
+        """All rows: conditions do not ask for the storage class."""
+        return np.ones(len(columns), np.bool_)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Redo:
-    """A redo that is under way. A value.
+class Reprocess:
+    """What is emitted again, or counts as emitted from now on. A value.
 
     Attributes:
-        conditions: What is handed over again.
+        conditions: Which of the files that were emitted are emitted again. While files are
+            undecided, every listed file that meets the conditions is emitted, and those at or
+            below the watermark are settled once all of them have been.
         after: The key up to which that has been done, in the order of the keys.
-        whole: Whether the listing must be read from its beginning all the same, because the
-            server does not list in that order.
+        accepts: Emit nothing; everything listed at or below the watermark counts as emitted.
     """
 
-    conditions: Conditions
+    conditions: Conditions = Conditions()
     after: str = ""
-    whole: bool = False
+    accepts: bool = False
 
 
 def narrower(prefix: str, other: str) -> str:

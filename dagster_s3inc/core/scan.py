@@ -1,43 +1,74 @@
-"""One look at a listing: what is new in it, in order, and the checkpoint that follows.
+"""One scan: what is new in a listing, in order, and the checkpoint that follows. A pure function.
 
-Why there is a floor *and* a set. S3 promises that a listing shows every object, but not that
-objects become visible in the order of their LastModified: a multipart upload carries the time at
-which it began, a replica the time of its source, and many objects share one second. A watermark
-alone therefore loses files. So what was handed over lately is remembered one by one (`recent`),
-and what is older than `lookback` is summed up: a position (`floor`), and a sketch of what was
-handed over at or below it (`settled`), in which one file that is missing shows.
+S3 promises that a listing shows every object, but not that objects become visible in the order of
+their LastModified: a multipart upload carries the time at which it began, a replica that of its
+source, and thousands of objects share one second. So a position alone loses files. What was
+emitted is known object by object, in the index; the checkpoint is a summary from which the index
+can be built anew (`late_files`), and the sensor's runs are the ledger where that is not enough.
 
-`advance` tells how the floor rises. An object that appears at or below it is revealed by the
-sketch in one scan, and handed over by the next that meets it, ahead of what lies above the floor.
+The way of a listing:
 
-A listing that outlives its tick is looked at in parts (`part`). What has been handed over can be
-handed over again (`again`).
+    pages -> stretches (index)              segments that did not change are skipped
+          -> known and new (classify)       columns and masks
+          -> late files (late_files)        only where there is no index
+          -> batches, watermark (watermark, batching)
+          -> the next checkpoint and the next index
+
+A listing that takes longer than a tick goes on in the next (`partial_scan`). What was emitted can
+be emitted again (`reprocessing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from dagster_s3inc.core.advance import Step, advance
-from dagster_s3inc.core.again import scan_again
-from dagster_s3inc.core.backlog import Backlog
+from dagster_s3inc.core.candidates import KEPT, Candidates
 from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.classify import Classifier, Groups, Seen, place_of, sorted_array
+from dagster_s3inc.core.columns import Columns, Fingerprints, microseconds, moment
+from dagster_s3inc.core.iblt import Digest
+from dagster_s3inc.core.index import (
+    NO_FINGERPRINTS,
+    Index,
+    Segment,
+    Stretch,
+    members,
+    stretches,
+)
+from dagster_s3inc.core.late_files import Decision, decide
+from dagster_s3inc.core.ledger import LedgerReader
 from dagster_s3inc.core.limits import ScanLimits
-from dagster_s3inc.core.look import Done, Seen, look
 from dagster_s3inc.core.objects import Position
-from dagster_s3inc.core.outcome import ScanResult
+from dagster_s3inc.core.outcome import (
+    Backlog,
+    Building,
+    ScanResult,
+    batches_of,
+    finished,
+    index_of,
+    newest_of,
+    position_of,
+    rows_of,
+    total_of,
+)
 from dagster_s3inc.core.page import Page, Rest
-from dagster_s3inc.core.part import scan_part
+from dagster_s3inc.core.partial_scan import PartPlan, begun, finish_part
+from dagster_s3inc.core.reprocessing import scan_again
 from dagster_s3inc.core.selection import Selection
-from dagster_s3inc.core.settled import Listed, settle
-from dagster_s3inc.core.sketch import Sketch
-from dagster_s3inc.core.statistics import summarize
+from dagster_s3inc.core.statistics import ScanStatistics
+from dagster_s3inc.core.watermark import Step, emit
 
-__all__ = ["scan", "scan_backlog"]
+__all__ = ["MAX_INDEX_BYTES", "ScanResult", "scan", "scan_backlog"]
+
+MAX_INDEX_BYTES: Final = 256_000_000
+"""An index takes 8 bytes an object: this is enough for 30 million."""
+
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def scan(
@@ -47,135 +78,501 @@ def scan(
     now: datetime,
     selection: Selection | None = None,
     limits: ScanLimits | None = None,
+    index: Index | None = None,
+    ledger: LedgerReader | None = None,
     adopt: bool = False,
-    may_be_cut: Callable[[], bool] = lambda: False,
+    building: Building | None = None,
+    may_be_cut: bool = True,
+    max_index_bytes: int = MAX_INDEX_BYTES,
 ) -> ScanResult:
-    """Finds what a listing holds that the checkpoint does not know. A pure function.
+    """Finds what a listing holds that has not been emitted.
 
-    Where the checkpoint has a redo, finds what is to be handed over again, and nothing else.
+    Where the checkpoint has a `reprocess`, finds what is to be emitted again, and nothing else.
 
     Args:
-        checkpoint: What has been handed over so far.
-        pages: The whole listing, in any chunks and any order, each object once. Or only its
-            beginning, in the order of the keys, and a `Rest`: the checkpoint that follows then
-            has a pass `unfinished`. Where the checkpoint given has one, the listing after its
-            key, in the order of the keys. Where it has a redo, the same, or the whole listing.
+        checkpoint: What has been emitted so far.
+        pages: The whole listing, in the order of its keys. Or only its beginning, and a `Rest`: the checkpoint that follows
+            then has a `partial_scan`. Where the checkpoint given has one, the listing after its
+            key. Where it has a `reprocess`, the listing after its key, or the whole of it.
         now: The server's time when it began to answer, aware.
         selection: What counts; by default every object.
-        limits: What may be handed over; by default `ScanLimits()`.
-        adopt: Hand nothing over, and count everything that may match as handed over: how the
-            first scan begins for someone who wants only files from now on. Objects that appear
-            later are new, whatever their LastModified.
-        may_be_cut: Tells whether the pages read so far are in the order of the keys, so that a
-            redo may stop there and go on behind the last key. It then reads no more of them than
-            it must.
+        limits: What may be emitted; by default `ScanLimits()`.
+        index: The index that belongs to the checkpoint; None if it is not at hand.
+        ledger: Reads what the sensor's runs tell, if it is needed.
+        adopt: Emit nothing, and count everything that may match as emitted: how the first scan
+            begins for someone who wants only files from now on.
+        building: What the earlier parts of a partial scan listed, if this process saw them.
+        may_be_cut: Whether a `Rest` may come.
+        max_index_bytes: A larger index is not kept.
 
     Raises:
+        KeyOrderError: The listing is not in the order of its keys.
         Exception: Whatever `pages` raises. There is then no result, so nothing has changed.
     """
     selection, limits = selection or Selection(), limits or ScanLimits()
-    if checkpoint.redo is not None:
+    given = _Given(checkpoint, selection, limits, now, ledger, max_index_bytes)
+    if checkpoint.reprocess is not None and not checkpoint.reprocess.accepts:
         return scan_again(
             checkpoint,
-            checkpoint.redo,
             pages,
+            now=now,
             selection=selection,
             limits=limits,
-            may_be_cut=may_be_cut,
+            index=_valid(index, checkpoint, selection),
+            ledger=ledger,
+            max_index_bytes=max_index_bytes,
         )
-    if adopt or (checkpoint.unfinished is not None and checkpoint.unfinished.adopts):
-        selection = replace(selection, matches=selection.may_match)
-    if checkpoint.unfinished is not None:
-        enough = limits.max_batches * limits.policy.max_files
-        seen = look(checkpoint, pages, selection, enough=enough)
-        return scan_part(checkpoint, seen, now=now, selection=selection, limits=limits)
-    seen = look(checkpoint, pages, selection)
-    if seen.rest is not None:
-        return scan_part(checkpoint, seen, now=now, selection=selection, limits=limits, adopt=adopt)
-    return _scan_whole(checkpoint, seen, now, selection, limits, adopt)
+    base, index = _base(checkpoint, selection, _valid(index, checkpoint, selection), adopt=adopt)
+    adopts = _adopts(checkpoint, adopt=adopt)
+    partial, plan = base.partial_scan, None
+    starts_now = adopts and base.watermark is None
+    if partial is None and starts_now:
+        # What is older than the lookback is at or below the watermark from the beginning.
+        horizon = Position(now - limits.lookback, "")
+        seen = _seen(given, replace(base, watermark=horizon), None, adopts=True)
+    else:
+        if partial is not None or (may_be_cut and not adopts):
+            cut = begun(base, now=now, limits=limits, selection=selection, adopts=adopts)
+            plan = PartPlan(cut, limits, now)
+        seen = _seen(given, base, index)
+    if plan is not None:
+        plan.names = seen.groups.names
+    read = _read(seen, pages, plan, part_only=partial is not None)
+    if plan is not None and (partial is not None or not read.is_whole):
+        return finish_part(
+            plan.checkpoint,
+            seen if read.part is None else read.part,
+            now=now,
+            selection=selection,
+            limits=limits,
+            plan=plan,
+            is_last=read.is_whole and read.part is None,
+            ledger=ledger,
+            building=building,
+            max_index_bytes=max_index_bytes,
+        )
+    if not read.is_whole:
+        # What is adopted in parts is adopted by other rules, so it begins anew.
+        return _begins_in_parts(given, base, seen)
+    return _finish(given, base, seen)
 
 
-def _scan_whole(
-    checkpoint: Checkpoint,
+def _begins_in_parts(given: _Given, base: Checkpoint, seen: Seen) -> ScanResult:
+    """Nothing is emitted; the next tick begins a partial scan that adopts what is listed."""
+    limits, now = given.limits, given.now
+    following = begun(base, now=now, limits=limits, selection=given.selection, adopts=True)
+    following = replace(following, selection=given.selection.hash)
+    statistics = ScanStatistics(
+        objects_listed=sum(each.objects for each in seen.segments()),
+        bytes_listed=sum(each.bytes for each in seen.segments()),
+        newest=newest_of(seen.segments()),
+        lookback=limits.lookback,
+        partial_scan=following.partial_scan,
+    )
+    return ScanResult(
+        batches=(), sequence=base.sequence, checkpoint=following, statistics=statistics
+    )
+
+
+class _Given(NamedTuple):
+    """What a scan was given."""
+
+    checkpoint: Checkpoint
+    selection: Selection
+    limits: ScanLimits
+    now: datetime
+    ledger: LedgerReader | None
+    max_index_bytes: int
+
+
+class _Read(NamedTuple):
+    """How far a listing was read.
+
+    Attributes:
+        part: What a part takes of it, if it cannot take all that was read; else None.
+        is_whole: Whether it was read to its end.
+    """
+
+    part: Seen | None
+    is_whole: bool
+
+
+def _valid(index: Index | None, checkpoint: Checkpoint, selection: Selection) -> Index | None:
+    """The index, if it tells what the checkpoint and the selection mean."""
+    if not checkpoint.has_begun:
+        return Index.empty(selection.hash)
+    if index is None or index.selection != selection.hash:
+        return None
+    return index
+
+
+def _adopts(checkpoint: Checkpoint, *, adopt: bool) -> bool:
+    accepts = checkpoint.reprocess is not None and checkpoint.reprocess.accepts
+    return adopt or accepts
+
+
+def _base(
+    checkpoint: Checkpoint, selection: Selection, index: Index | None, *, adopt: bool
+) -> tuple[Checkpoint, Index | None]:
+    """The checkpoint that a scan starts from, and its index."""
+    if _adopts(checkpoint, adopt=adopt):
+        partial = checkpoint.partial_scan
+        adopted = replace(
+            checkpoint,
+            emitted=None,
+            total=None,
+            reprocess=None,
+            undecided=0,
+            late=frozenset(),
+            selection=selection.hash,
+            # One that goes on was begun by other rules.
+            partial_scan=partial if partial is not None and partial.adopts else None,
+        )
+        return adopted, None
+    if checkpoint.emitted is None and checkpoint.watermark is not None:
+        return checkpoint, None
+    return checkpoint, index
+
+
+def _seen(
+    given: _Given, base: Checkpoint, index: Index | None, *, adopts: bool = False
+) -> Seen:
+    limits = given.limits
+    cells: list[int] = []
+    if index is None:
+        mine = limits.cells if base.emitted is None else base.emitted.cells
+        cells = [mine] if mine == limits.cells else [mine, limits.cells]
+    partial = base.partial_scan
+    return Seen(
+        Classifier(base, index, given.selection, adopts=adopts),
+        Groups(given.selection.group_of),
+        kept=max(KEPT, limits.max_batches * limits.policy.max_files),
+        cells=cells,
+        start=b"" if partial is None else partial.after.encode("utf-8"),
+        max_index_bytes=given.max_index_bytes,
+    )
+
+
+def _read(
     seen: Seen,
-    now: datetime,
-    selection: Selection,
-    limits: ScanLimits,
-    adopt: bool,
-) -> ScanResult:
-    changed = checkpoint.selection not in (None, selection.digest)
-    before = checkpoint.settled
-    if changed or (before is not None and before.cells != limits.sketch_cells):
-        before = None
-    late, new, done = seen.late, seen.new, seen.done
-    known_late = frozenset(each.identity for each in late)
-    settled = settle(before, _listed(seen, limits.sketch_cells), known_late)
-    base = replace(
-        checkpoint,
-        settled=settled.sketch,
-        wanted=settled.late,
-        selection=selection.digest,
-        overflows=checkpoint.overflows + (settled.overflow is not None),
+    pages: Iterable[Page | Rest],
+    plan: PartPlan | None,
+    *,
+    part_only: bool,
+) -> _Read:
+    """Reads a listing to its end, or as far as a part can take it."""
+    part: Seen | None = None
+    classifier = seen.classifier
+    for stretch in stretches(
+        pages, classifier.index, after=seen.last_key, may_skip=classifier.may_skip
+    ):
+        if isinstance(stretch, Rest):
+            if part is None:
+                seen.last_key = stretch.after
+            return _Read(part, False)
+        unpartitioned = seen.groups.unpartitioned
+        classified = seen.classify(stretch)
+        if plan is not None and part is None and classified.candidates is not None:
+            key = plan.first_that_does_not_fit(classified.candidates)
+            if key is not None:
+                part = seen.copy(unpartitioned=unpartitioned)
+                _take_up_to(part, stretch, key)
+                if part_only:
+                    return _Read(part, False)
+        seen.add(classified)
+    return _Read(part, True)
+
+
+def _take_up_to(part: Seen, stretch: Stretch, key: bytes) -> None:
+    """Takes the entries of a stretch whose keys are less than this one."""
+    parts: list[Columns] = []
+    for columns in stretch.parts:
+        keys = columns.key_bytes()
+        count = sum(each < key for each in keys)
+        if count:
+            parts.append(columns.only(np.arange(count)))
+    known = tuple(each for each in stretch.known if each.start < key)
+    if not parts and not known and not len(part.carried):
+        return
+    shorter = Stretch(stretch.start, key, known, True, parts=tuple(parts))
+    part.add(part.classify(shorter))
+
+
+def _finish(given: _Given, base: Checkpoint, seen: Seen) -> ScanResult:
+    """Ends a scan that has seen the whole listing."""
+    selection, limits, now = given.selection, given.limits, given.now
+    index = seen.classifier.index
+    changed = base.selection not in (None, selection.hash)
+    above = seen.above()
+    decision = _decision(given, base, seen, changed=changed)
+    is_undecided = decision.undecided is not None
+    candidates = seen.oldest.finish()
+    if index is None and candidates is not None and not is_undecided:
+        candidates = _still_late(candidates, seen.classifier.watermark, decision)
+    if candidates is None:
+        candidates = _no_candidates()
+    found_late = np.setdiff1d(decision.late_matching, candidates.fingerprints)
+    step = emit(
+        candidates,
+        above,
+        watermark=seen.classifier.watermark,
+        dropped=seen.oldest.dropped,
+        names=seen.groups.names,
+        limits=limits,
+        now=microseconds(now),
+        late_waiting=len(found_late),
+        holds_down=is_undecided,
     )
-    if adopt:
-        base = replace(base, floor=Position(now - limits.lookback, ""))
-        done, late, new = [*done, *(Done(*each[:2], each.identity) for each in new)], [], []
-    # All that is late lies below all that is not, so this is position order.
-    candidates = late + new
-    step = advance(base, candidates, done, now=now, limits=limits, selection=selection)
-    counted = _result(seen, step, now, limits, known_late)
-    learned = replace(
-        counted.statistics,
-        revealed=len(settled.late - checkpoint.wanted),
-        # With another prefix, what is not listed may be there all the same.
-        gone=settled.gone + (0 if changed else len(checkpoint.recent) - len(seen.done)),
-        overflow=settled.overflow,
+    following, emitted_rows = _following(
+        base, decision.emitted, candidates, step, found_late, limits, is_undecided=is_undecided
+    )
+    batches = batches_of(candidates, step.choice.batches, seen.groups.names)
+    total = base.total
+    if total is not None:
+        total = total.plus(*total_of(batches, base.generation, base.sequence))
+    following = replace(
+        following,
+        sequence=base.sequence + bool(batches),
+        total=total,
+        selection=base.selection if is_undecided and changed else selection.hash,
+        undecided=_undecided_count(decision),
+    )
+    kept: Index | None = None
+    if not is_undecided and not seen.is_too_large:
+        passed = step.above.only(np.arange(step.risen.passed))
+        segments = finished(
+            seen.segments(),
+            late=decision.late,
+            dropped=np.sort(passed.fingerprints[~passed.matching]),
+            emitted=emitted_rows,
+        )
+        newest = _newest_emitted(following, step)
+        kept = index_of(segments, selection.hash, newest, given.max_index_bytes)
+        if following.emitted is not None and following.emitted.cells != limits.cells:
+            following = replace(following, emitted=_resized(segments, following, limits.cells))
+    waiting = candidates.without(step.choice.chosen)
+    dropped = seen.oldest.dropped
+    gone = decision.gone
+    if index is None:
+        gone += len(base.recent) - int(members(above.fingerprints, sorted_array(base.recent)).sum())
+    statistics = ScanStatistics(
+        objects_listed=sum(each.objects for each in seen.segments()),
+        bytes_listed=sum(each.bytes for each in seen.segments()),
+        newest=newest_of(seen.segments()),
+        left_out=sum(each.left_out for each in seen.classified),
+        files=sum(map(len, batches)),
+        bytes=sum(batch.bytes for batch in batches),
+        files_late=len(step.emitted_late),
+        files_waiting=len(waiting) + dropped.files,
+        bytes_waiting=int(waiting.columns.sizes.sum()) + dropped.bytes,
+        oldest_waiting=_oldest(waiting),
+        lookback=_kept_lookback(following, now, limits),
+        found_late=len(np.setdiff1d(found_late, sorted_array(base.late))),
+        gone=gone,
+        unpartitioned=seen.groups.unpartitioned,
+        unpartitioned_keys=tuple(seen.groups.examples),
         selection_changed=changed,
+        decided_by=decision.by,
+        returned=decision.returned,
+        undecided=decision.undecided,
     )
-    return replace(counted, statistics=learned)
+    backlog: Backlog | None = None
+    if len(waiting) > len(step.choice.held):
+        rest = step.above.only(np.arange(step.risen.passed, len(step.above)))
+        backlog = Backlog(
+            following, kept, waiting, dropped, rest, seen.groups.names, now, statistics
+        )
+    return ScanResult(
+        batches=batches,
+        sequence=base.sequence,
+        checkpoint=following,
+        index=kept,
+        statistics=statistics,
+        backlog=backlog,
+    )
 
 
-def scan_backlog(
-    backlog: Backlog, *, selection: Selection | None = None, limits: ScanLimits | None = None
-) -> ScanResult:
-    """Goes on with what an earlier scan found, without a look at the listing. A pure function.
+def scan_backlog(backlog: Backlog, *, limits: ScanLimits) -> ScanResult:
+    """Goes on with what an earlier scan found, without a listing. A pure function.
 
     Args:
         backlog: What waits; the checkpoint that it follows is still the one that counts.
-        selection: The same as at the look.
-        limits: What may be handed over.
+        limits: What may be emitted.
     """
-    selection, limits = selection or Selection(), limits or ScanLimits()
-    base, now = backlog.follows, backlog.now
-    step = advance(base, backlog.waiting, backlog.done, now=now, limits=limits, selection=selection)
-    return _result(Seen(), step, now, limits, base.wanted)
-
-
-def _result(
-    seen: Seen, step: Step, now: datetime, limits: ScanLimits, late: frozenset[int]
-) -> ScanResult:
+    base, candidates, now = backlog.follows, backlog.candidates, backlog.now
+    emitted = base.emitted or Digest.empty(limits.cells)
+    known_late = sorted_array(base.late)
+    found_late = np.setdiff1d(known_late, candidates.fingerprints)
+    step = emit(
+        candidates,
+        backlog.above,
+        watermark=place_of(base.watermark),
+        dropped=backlog.dropped,
+        names=backlog.names,
+        limits=limits,
+        now=microseconds(now),
+        late_waiting=len(found_late),
+        holds_down=base.undecided > 0,
+    )
+    following, emitted_rows = _following(
+        base, emitted, candidates, step, found_late, limits, is_undecided=base.undecided > 0
+    )
+    batches = batches_of(candidates, step.choice.batches, backlog.names)
+    total = base.total
+    if total is not None:
+        total = total.plus(*total_of(batches, base.generation, base.sequence))
+    following = replace(following, sequence=base.sequence + bool(batches), total=total)
+    kept: Index | None = None
+    if backlog.index is not None:
+        passed = step.above.only(np.arange(step.risen.passed))
+        segments = finished(
+            backlog.index.segments,
+            dropped=np.sort(passed.fingerprints[~passed.matching]),
+            emitted=emitted_rows,
+        )
+        newest = _newest_emitted(following, step)
+        kept = Index(tuple(segments), backlog.index.selection, newest)
+    waiting = candidates.without(step.choice.chosen)
+    statistics = replace(
+        backlog.statistics,
+        objects_listed=0,
+        bytes_listed=0,
+        newest=None,
+        left_out=0,
+        files=sum(map(len, batches)),
+        bytes=sum(batch.bytes for batch in batches),
+        files_late=len(step.emitted_late),
+        files_waiting=len(waiting) + backlog.dropped.files,
+        bytes_waiting=int(waiting.columns.sizes.sum()) + backlog.dropped.bytes,
+        oldest_waiting=_oldest(waiting),
+        lookback=_kept_lookback(following, now, limits),
+        found_late=0,
+        gone=0,
+        selection_changed=False,
+        returned=0,
+    )
+    rest = step.above.only(np.arange(step.risen.passed, len(step.above)))
+    left: Backlog | None = None
+    if len(waiting) > len(step.choice.held):
+        left = replace(
+            backlog,
+            follows=following,
+            index=kept,
+            candidates=waiting,
+            above=rest,
+            statistics=statistics,
+        )
     return ScanResult(
-        batches=step.batches,
-        checkpoint=step.checkpoint,
-        backlog=Backlog.of(step, now),
-        statistics=summarize(
-            seen,
-            batches=step.batches,
-            late=late,
-            waiting=step.waiting,
-            lookback=_kept_lookback(step.checkpoint.floor, now, limits),
-        ),
+        batches=batches,
+        sequence=base.sequence,
+        checkpoint=following,
+        index=kept,
+        statistics=statistics,
+        backlog=left,
     )
 
 
-def _listed(seen: Seen, cells: int) -> Listed:
-    nothing = np.empty(0, np.uint64)
-    matching = np.concatenate([nothing, *(page.matching for page in seen.pages)])
-    moved = np.concatenate([nothing, *(page.moved for page in seen.pages)])
-    return Listed(Sketch.of(matching, cells), Sketch.of(moved, cells))
+def _decision(given: _Given, base: Checkpoint, seen: Seen, *, changed: bool) -> Decision:
+    """What was emitted at or below the watermark and is listed."""
+    cells = given.limits.cells
+    if seen.classifier.index is not None:
+        gone = seen.gone()
+        below = gone[~members(gone, sorted_array(base.recent))]
+        emitted = (base.emitted or Digest.empty(cells)).minus(below)
+        return Decision(emitted, gone=len(gone), by="index")
+    emitted_before = base.emitted
+    if emitted_before is None and base.watermark is None and not seen.classifier.adopts:
+        emitted_before = Digest.empty(cells)
+    return decide(
+        base,
+        emitted=emitted_before,
+        listed=seen.digests(),
+        matching=None if seen.matching is None else seen.matching.finish(),
+        rows="too large" if seen.is_too_large else rows_of(seen),
+        changed=changed,
+        ledger=given.ledger,
+    )
 
 
-def _kept_lookback(floor: Position | None, now: datetime, limits: ScanLimits) -> timedelta:
-    if floor is None:
+def _still_late(
+    candidates: Candidates, watermark: tuple[int, bytes] | None, decision: Decision
+) -> Candidates:
+    """The candidates without those at or below the watermark that were emitted after all."""
+    if watermark is None:
+        return candidates
+    rows = np.arange(len(candidates))
+    near = rows[candidates.columns.last_modified <= watermark[0]]
+    below = np.array([row for row in near.tolist() if candidates.place(row) <= watermark], np.intp)
+    return candidates.without(below[~members(candidates.fingerprints[below], decision.late)])
+
+
+def _following(
+    base: Checkpoint,
+    emitted: Digest,
+    candidates: Candidates,
+    step: Step,
+    found_late: Fingerprints,
+    limits: ScanLimits,
+    *,
+    is_undecided: bool,
+) -> tuple[Checkpoint, Candidates]:
+    """The checkpoint after a step, and the candidates that it emits."""
+    passed = step.above.only(np.arange(step.risen.passed))
+    kept = step.above.fingerprints[step.risen.passed :]
+    enters = passed.fingerprints if is_undecided else passed.fingerprints[passed.matching]
+    emitted_rows = candidates.only(np.sort(step.choice.chosen))
+    late_rows = candidates.fingerprints[step.emitted_late]
+    waiting = candidates.without(step.choice.chosen)
+    watermark = step.risen.watermark
+    below: list[int] = []
+    if watermark is not None:
+        for row in range(min(len(waiting), limits.recent_limit)):
+            if waiting.place(row) > watermark:
+                break
+            below.append(int(waiting.fingerprints[row]))
+    late = [*below, *found_late.tolist()][: max(0, limits.recent_limit - len(kept))]
+    following = replace(
+        base,
+        watermark=position_of(watermark),
+        late=frozenset(late),
+        recent=frozenset(kept.tolist()),
+        emitted=None if watermark is None else emitted.plus(late_rows).plus(enters),
+    )
+    return following, emitted_rows
+
+
+def _undecided_count(decision: Decision) -> int:
+    if decision.undecided is None:
+        return 0
+    about = decision.undecided.appeared + decision.undecided.margin
+    return max(1, min(decision.undecided.listed, about))
+
+
+def _newest_emitted(following: Checkpoint, step: Step) -> int:
+    """The greatest LastModified of what has been emitted, in microseconds."""
+    watermark = following.watermark
+    newest = -(2**62) if watermark is None else microseconds(watermark.last_modified)
+    return max(newest, int(step.above.times[-1])) if len(step.above) else newest
+
+
+def _resized(segments: Sequence[Segment], following: Checkpoint, cells: int) -> Digest:
+    """The digest of what was emitted at or below the watermark, in another number of cells."""
+    everything = np.concatenate([NO_FINGERPRINTS, *(each.fingerprints for each in segments)])
+    above = members(everything, sorted_array(following.recent))
+    return Digest.of(everything[~above], cells)
+
+
+def _no_candidates() -> Candidates:
+    empty = np.empty(0, np.int32)
+    return Candidates(Columns.of(()), NO_FINGERPRINTS, empty, empty)
+
+
+def _oldest(waiting: Candidates) -> datetime | None:
+    return moment(waiting.columns.last_modified[0]) if len(waiting) else None
+
+
+def _kept_lookback(following: Checkpoint, now: datetime, limits: ScanLimits) -> timedelta:
+    if following.watermark is None:
         return limits.lookback
-    return max(timedelta(0), min(limits.lookback, now - floor.last_modified))
+    behind = now - following.watermark.last_modified
+    return max(timedelta(0), min(limits.lookback, behind))

@@ -273,9 +273,6 @@ class Scanner:
                 may_be_cut=self._budget is not None and listing.may_be_cut,
                 max_index_bytes=self._max_index_bytes,
             )
-        if result.index is not None and listing.may_be_cut:
-            starts = result.index.starts()[1:]
-            self._listings.note_split_points(place, starts)
         return Scan(result, listing.requests, listing.server_time)
 
     def _listed(

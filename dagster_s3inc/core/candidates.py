@@ -1,0 +1,173 @@
+"""What is new and waits to be emitted: columns of the oldest, and numbers of the rest.
+
+A first scan of a large bucket finds a million new objects and emits two thousand. It keeps the
+oldest of them, so that the next ticks need not list again, and counts the others. So memory does
+not grow with the bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from dagster_s3inc.core.columns import Columns, Fingerprints, Numbers, Rows
+from dagster_s3inc.core.index import NO_FINGERPRINTS, Place
+
+__all__ = ["KEPT", "NO_GROUP", "Candidates", "Dropped", "OldestCandidates"]
+
+KEPT: Final = 100_000
+"""So many objects are kept at least; with keys of 60 bytes they take about 15 MB."""
+
+NO_GROUP: Final = -1
+
+_Whole = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Objects that are new and match, one row each.
+
+    Attributes:
+        columns: Their properties.
+        fingerprints: Of each.
+        segments: In which segment of the scan each was listed.
+        groups: The number of each one's group; `NO_GROUP` where there are no groups.
+    """
+
+    columns: Columns
+    fingerprints: Fingerprints
+    segments: _Whole
+    groups: _Whole
+
+    @classmethod
+    def joined(cls, parts: Sequence[Candidates]) -> Candidates:
+        """The rows of all parts, one part after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        empty = np.empty(0, np.int32)
+        return cls(
+            Columns.concatenated([part.columns for part in parts]),
+            np.concatenate([NO_FINGERPRINTS, *(part.fingerprints for part in parts)]),
+            np.concatenate([empty, *(part.segments for part in parts)]),
+            np.concatenate([empty, *(part.groups for part in parts)]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.fingerprints)
+
+    def only(self, rows: Rows) -> Candidates:
+        """These rows, in this order."""
+        return Candidates(
+            self.columns.only(rows),
+            self.fingerprints[rows],
+            self.segments[rows],
+            self.groups[rows],
+        )
+
+    def without(self, rows: Rows) -> Candidates:
+        """All rows but these, in their order."""
+        if not len(rows):
+            return self
+        kept = np.ones(len(self), np.bool_)
+        kept[rows] = False
+        return self.only(np.flatnonzero(kept))
+
+    def packed(self) -> Candidates:
+        """The same in memory of their own, so that a page's can be freed."""
+        return Candidates(self.columns.packed(), self.fingerprints, self.segments, self.groups)
+
+    def in_position_order(self) -> Candidates:
+        """The same rows, ordered by (last_modified, key)."""
+        return self.only(self.columns.in_position_order())
+
+    def in_key_order(self) -> Candidates:
+        """The same rows, ordered by key."""
+        keys = self.columns.key_bytes()
+        return self.only(np.array(sorted(range(len(keys)), key=keys.__getitem__), np.intp))
+
+    def place(self, row: int) -> Place:
+        """The place of one row in the order of processing."""
+        return int(self.columns.last_modified[row]), self.columns.key(row)
+
+
+@dataclass(slots=True)
+class Dropped:
+    """What of the candidates was counted and not kept.
+
+    Attributes:
+        files: How many.
+        bytes: The sum of their sizes.
+        oldest: The least place among them; None if there are none.
+        by_segment: How many in each segment.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    oldest: Place | None = None
+    by_segment: dict[int, int] = field(default_factory=dict)
+
+    def add(self, candidates: Candidates, rows: Rows) -> None:
+        """Counts some more."""
+        if not len(rows):
+            return
+        self.files += len(rows)
+        self.bytes += int(candidates.columns.sizes[rows].sum())
+        times: Numbers = candidates.columns.last_modified[rows]
+        first = rows[times == times.min()]
+        keys = candidates.columns.key_bytes(first)
+        least = int(times.min()), min(keys)
+        if self.oldest is None or least < self.oldest:
+            self.oldest = least
+        for segment, number in zip(
+            *np.unique(candidates.segments[rows], return_counts=True), strict=True
+        ):
+            self.by_segment[int(segment)] = self.by_segment.get(int(segment), 0) + int(number)
+
+
+class OldestCandidates:
+    """Keeps the oldest of the candidates of a scan.
+
+    Args:
+        limit: How many at least.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[Candidates] = []
+        self._count = 0
+        self._latest: int | None = None
+        self.dropped = Dropped()
+
+    def add(self, candidates: Candidates) -> None:
+        """Takes the candidates of one stretch."""
+        if self._latest is not None and len(candidates):
+            late = candidates.columns.last_modified > self._latest
+            if late.any():
+                self.dropped.add(candidates, np.flatnonzero(late))
+                candidates = candidates.only(np.flatnonzero(~late))
+        if not len(candidates):
+            return
+        self._parts.append(candidates.packed())
+        self._count += len(candidates)
+        if self._count > 2 * self._limit:
+            self._compact()
+
+    def finish(self) -> Candidates | None:
+        """The oldest, in position order; None if there are none."""
+        if self._count > self._limit:
+            self._compact()
+        return Candidates.joined(self._parts).in_position_order() if self._parts else None
+
+    def _compact(self) -> None:
+        joined = Candidates.joined(self._parts)
+        ordered = joined.columns.in_position_order()
+        kept, rest = ordered[: self._limit], ordered[self._limit :]
+        self.dropped.add(joined, rest)
+        # In the order in which they came, which is that of the keys.
+        oldest = joined.only(np.sort(kept)).packed()
+        self._parts, self._count = [oldest], len(oldest)
+        self._latest = int(joined.columns.last_modified[kept[-1]])
