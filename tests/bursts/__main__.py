@@ -74,9 +74,9 @@ def _play(name: str, options: Any, postgres: PostgresServer | None) -> bool:
     keeps_process = options.processes == "one"
     with ExitStack() as stack:
         server = stack.enter_context(running_server())
-        bucket, client = server.new_bucket(), server.client()
+        bucket = server.new_bucket()
         if options.processor:
-            engine: Any = ProcessorEngine(server, bucket, client, keeps_process=keeps_process)
+            engine: Any = ProcessorEngine(server, bucket, keeps_process=keeps_process)
         else:
             launches = options.runs == "launched" or (
                 options.runs == "auto" and files < LAUNCHED_FILES
@@ -84,7 +84,6 @@ def _play(name: str, options: Any, postgres: PostgresServer | None) -> bool:
             engine = open_sensor(
                 server,
                 bucket,
-                client,
                 storage={} if postgres is None else postgres.new_storage(),
                 keeps_process=keeps_process,
                 launches=launches,

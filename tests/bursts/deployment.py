@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import timedelta
@@ -67,12 +67,12 @@ class Settings(NamedTuple):
 
     Attributes:
         uri: What the sensor scans.
-        client: The boto3 client by which it does.
+        make_client: Makes the boto3 client by which it does.
         max_files: The most files of a batch.
     """
 
     uri: str
-    client: Any
+    make_client: Callable[[], Any]
     max_files: int
 
 
@@ -227,7 +227,6 @@ class SensorEngine:
 def open_sensor(
     server: Server,
     bucket: Bucket,
-    client: Any,
     *,
     keeps_process: bool,
     launches: bool,
@@ -239,13 +238,12 @@ def open_sensor(
     Args:
         server: Lists the bucket.
         bucket: Is scanned.
-        client: By which.
         keeps_process: As in `SensorEngine`.
         launches: As in `SensorEngine`.
         storage: The `storage` of the dagster.yaml; by default SQLite.
         max_files: The most files of a batch.
     """
-    made_with = Settings(f"s3://{bucket.name}/{PREFIX}", client, max_files)
+    made_with = Settings(f"s3://{bucket.name}/{PREFIX}", server.client, max_files)
     with (
         dg.instance_for_test(overrides={**INSTANCE, **(storage or {})}) as instance,
         SensorEngine(

@@ -31,7 +31,7 @@ defs = dg.Definitions(
     jobs=[ingest],
     sensors=[landing],
     resources={
-        "s3": dg.ResourceDefinition.hardcoded_resource(_made_with.client),
+        "s3": dg.ResourceDefinition.hardcoded_resource(_made_with.make_client()),
         "batch": s3_batch,
     },
 )

@@ -14,6 +14,7 @@ from tests.bursts.scenarios import PREFIX
 from tests.bursts.server import Server
 
 CHECKPOINTS = "checkpoints"
+BATCH_SIZE = 100_000
 
 
 class ProcessorEngine:
@@ -22,23 +23,24 @@ class ProcessorEngine:
     Args:
         server: Keeps the checkpoint.
         bucket: Is scanned.
-        client: By which.
         keeps_process: Whether one processor makes all calls. If not, there is a new one for each,
             in a package that was just imported.
-        batch_size: The most files of a call.
+        late_file_capacity: Of the processor; by default its own default.
     """
 
     def __init__(
         self,
         server: Server,
         bucket: Bucket,
-        client: Any,
         *,
         keeps_process: bool,
-        batch_size: int = 100_000,
+        late_file_capacity: int | None = None,
     ) -> None:
-        self._server, self._bucket, self._client = server, bucket, client
-        self._keeps_process, self._batch_size = keeps_process, batch_size
+        self._server, self._bucket = server, bucket
+        self._keeps_process = keeps_process
+        self._options = (
+            {} if late_file_capacity is None else {"late_file_capacity": late_file_capacity}
+        )
         self._process = ExitStack()
         self._processor: Any = None
         self._scans: list[Any] = []
@@ -55,7 +57,7 @@ class ProcessorEngine:
         self._warnings.clear()
         processor = self._started()
         try:
-            uris = processor.get_new_files(batch_size=self._batch_size)
+            uris = processor.get_new_files(batch_size=BATCH_SIZE)
             processor.commit_checkpoint()
         except Exception as error:
             raise TickFailedError(f"{type(error).__name__}: {error}") from error
@@ -87,7 +89,8 @@ class ProcessorEngine:
             self._processor = package.S3IncrementalProcessor(
                 f"s3://{self._bucket.name}/{PREFIX}",
                 f"s3://{CHECKPOINTS}/{self._bucket.name}.json",
-                client=self._client,
+                client=self._server.client(),
+                **self._options,
             )
         return self._processor
 

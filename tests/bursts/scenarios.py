@@ -97,7 +97,9 @@ class Scenario:
 def _history(stage: Stage, files: int = 200) -> Iterator[Wait]:
     """Files of the last two days, which are done when the burst comes."""
     stage.put(files, since=timedelta(days=2), until=timedelta(minutes=61))
-    yield DRAIN
+    for _ in range(2):
+        yield TICK
+        stage.pass_time()
 
 
 def one_second(stage: Stage, files: int) -> Iterator[Wait]:
@@ -169,8 +171,8 @@ def future(stage: Stage, files: int) -> Iterator[Wait]:
         stage.put(files // 9, since=timedelta(0), until=-timedelta(days=7300))
         yield TICK
         stage.pass_time()
-    for _ in range(6):
-        stage.put(files // 9, since=INTERVAL)
+    for _ in range(3):
+        stage.put(files * 2 // 9, since=INTERVAL)
         yield TICK
         stage.pass_time()
 
@@ -178,22 +180,21 @@ def future(stage: Stage, files: int) -> Iterator[Wait]:
 def rolled_back(stage: Stage, files: int) -> Iterator[Wait]:
     """Bad versions are deleted, so that those before them show again: twice, in both ways.
 
-    First while all versions are younger than the lookback, then when they are older. At first
-    all comes to rest after each step, then each shows for two ticks.
+    First while all versions are younger than the lookback, then when they are older.
     """
     keys = stage.put(files, since=timedelta(minutes=10))
-    yield DRAIN
-    for pace in ([DRAIN], [TICK, TICK]):
-        for steps in ("+-+-", "++--"):
-            for step in steps:
-                if step == "-":
-                    stage.bucket.roll_back(keys)
-                else:
-                    for key in keys:
-                        stage.overwrite(key)
-                for wait in pace:
-                    yield wait
-                    stage.pass_time()
+    yield TICK
+    for _ in range(2):
+        for step in "+-+-++--":
+            if step == "-":
+                stage.bucket.roll_back(keys)
+            else:
+                for key in keys:
+                    stage.overwrite(key)
+            # What is found below the watermark by one tick is emitted by the next.
+            for _ in range(2):
+                yield TICK
+                stage.pass_time()
         stage.pass_time(timedelta(hours=2))
         yield DRAIN
 
