@@ -119,6 +119,22 @@ class Checkpoint:
         """Whether anything counts as emitted, or may."""
         return bool(self.watermark or self.recent or self.partial_scan)
 
+    @property
+    def reprocesses_now(self) -> Reprocess | None:
+        """What the next scan emits again; None if it looks for what is new.
+
+        A partial scan comes to its end first, since only its end tells what was emitted.
+        """
+        if self.reprocess is None or self.reprocess.accepts or self.partial_scan is not None:
+            return None
+        return self.reprocess
+
+    @property
+    def accepts_now(self) -> bool:
+        """Whether the next scan counts what is listed at or below the watermark as emitted."""
+        accepts = self.reprocess is not None and self.reprocess.accepts
+        return accepts and self.partial_scan is None
+
     def restarted(
         self, *, generation: int | None = None, reset_seen: str | None = None
     ) -> Checkpoint:

@@ -158,6 +158,7 @@ def _write_reprocess(reprocess: Reprocess) -> dict[str, Any]:
     return {
         "conditions": reprocess.conditions.written(),
         **_write_key("after", reprocess.after),
+        "in_parts": reprocess.in_parts,
         "accepts": reprocess.accepts,
     }
 
@@ -167,12 +168,13 @@ def _read_reprocess(value: Any) -> Reprocess | None:
         return None
     try:
         conditions = Conditions.read(value["conditions"])
-        after, accepts = _read_key("after", value), value["accepts"]
+        after = _read_key("after", value)
+        in_parts, accepts = value["in_parts"], value["accepts"]
     except (KeyError, TypeError, ValueError, OverflowError):
         _refuse(f"its reprocess is {str(value)[:200]!r}")
-    if not isinstance(accepts, bool):
+    if not isinstance(accepts, bool) or not isinstance(in_parts, bool):
         _refuse(f"its reprocess is {str(value)[:200]!r}")
-    return Reprocess(conditions=conditions, after=after, accepts=accepts)
+    return Reprocess(conditions=conditions, after=after, in_parts=in_parts, accepts=accepts)
 
 
 def _write_position(position: Position) -> dict[str, str]:

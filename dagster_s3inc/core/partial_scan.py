@@ -324,7 +324,7 @@ def finish_part(
         start,
         sequence=start.sequence + bool(batches),
         total=total,
-        late=start.late - frozenset(emitted_prints.tolist()),
+        late=_bounded(start.late, emitted_prints, limits.recent_limit - len(kept_recent)),
         recent=frozenset(kept_recent.tolist()),
         emitted=emitted,
         selection=start.selection if partial.changed else selection.hash,
@@ -393,6 +393,12 @@ def finish_part(
         statistics=statistics,
         building=following_building,
     )
+
+
+def _bounded(late: frozenset[int], emitted: Fingerprints, room: int) -> frozenset[int]:
+    """What is left of `late`, as far as there is room; the digests show the rest again."""
+    left = sorted(late.difference(emitted.tolist()))
+    return frozenset(left[: max(0, room)])
 
 
 def _sized(seen: Seen, cells: int) -> Digest:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from dagster_s3inc.core.late_files import Undecided
 from dagster_s3inc.core.objects import format_time
 from dagster_s3inc.core.outcome import ScanResult
-from dagster_s3inc.core.redo import Redo
-from dagster_s3inc.core.sketch import Estimate
+from dagster_s3inc.core.reprocess import Reprocess
 from dagster_s3inc.core.words import count, format_bytes, readable
 
-__all__ = ["LIST_DOLLARS", "ScanReport", "describe_cost", "describe_overflow", "describe_scan"]
+__all__ = ["LIST_DOLLARS", "ScanReport", "describe_cost", "describe_scan", "describe_undecided"]
 
 LIST_DOLLARS: Final = 0.005 / 1000
 """What AWS takes for a LIST request of S3 Standard in us-east-1; it differs between regions."""
@@ -40,59 +40,64 @@ def describe_scan(result: ScanResult, *, source: str, seconds: float) -> ScanRep
         seconds: How long it took, from the start of the tick.
     """
     seen = result.statistics
-    if seen.redo is not None:
-        return ScanReport(_describe_redo(result, seen.redo, source, seconds), ())
+    if seen.reprocess is not None:
+        summary = _describe_reprocess(result, seen.reprocess, source, seconds)
+        return ScanReport(summary, tuple(_warnings(result)))
     if seen.files:
-        found = (
-            f"{count(seen.files, 'file')} ({format_bytes(seen.bytes)}) in "
-            f"{count(len(result.batches), 'batch', 'batches')}"
-        )
+        found = f"{_files(result)} requested"
+    elif seen.files_waiting:
+        found = "Nothing requested"
     else:
         found = "Nothing new"
-    looked = (
-        f"looked at {count(seen.objects_listed, 'object')} ({format_bytes(seen.bytes_listed)})"
+    listed = (
+        f"{count(seen.objects_listed, 'object')} ({format_bytes(seen.bytes_listed)}) listed under "
+        f"{source}"
         if seen.newest or not seen.files
-        else "found by an earlier look"
+        else f"found under {source} by an earlier listing"
     )
-    parts = [
-        f"{found} in generation {result.checkpoint.generation}: {looked} under {source} in "
-        f"{seconds:.2f} s"
-    ]
-    if seen.unfinished is not None:
+    parts = [f"{found} in generation {result.checkpoint.generation}: {listed} in {seconds:.2f} s"]
+    partial = seen.partial_scan
+    if partial is not None:
         parts.append(
-            f"there is more: this pass began at {format_time(seen.unfinished.began)}, has looked "
-            f"at {count(seen.unfinished.objects, 'object')}, and goes on in the next tick after "
-            f"{readable(seen.unfinished.after)}"
+            f"the listing goes on in the next tick after {readable(partial.after)}; this scan "
+            f"began at {format_time(partial.began)} and has seen "
+            f"{count(partial.objects, 'object')}"
         )
     if seen.newest is not None:
         newest = format_time(seen.newest.last_modified)
         parts.append(f"the newest is {readable(seen.newest.key)} of {newest}")
     if seen.files_late:
-        parts.append(f"{count(seen.files_late, 'file')} had appeared late")
-    if seen.revealed:
-        parts.append(
-            f"{count(seen.revealed, 'older file')} appeared since the last tick, to be handed "
-            f"over by the next"
-        )
+        parts.append(f"{count(seen.files_late, 'file')} of these came late")
+    if seen.found_late:
+        parts.append(f"{count(seen.found_late, 'late file')} found, to be requested by the next tick")
     if seen.gone:
-        parts.append(f"{count(seen.gone, 'file')} handed over before, now deleted or overwritten")
+        parts.append(f"{count(seen.gone, 'file')} requested before, now deleted or overwritten")
     if seen.left_out:
-        parts.append(f"{seen.left_out:,} of the recent ones left out by the filter or group_by")
-    if seen.oldest_waiting is not None:
+        parts.append(f"{seen.left_out:,} of the recent ones left out by the filter")
+    if seen.files_waiting:
+        oldest = seen.oldest_waiting
+        since = "" if oldest is None else f", the oldest of {format_time(oldest)}"
         parts.append(
-            f"{count(seen.files_waiting, 'more file')} ({format_bytes(seen.bytes_waiting)}) "
-            f"{'waits' if seen.files_waiting == 1 else 'wait'} for the next ticks, the oldest of "
-            f"{format_time(seen.oldest_waiting)}"
+            f"{count(seen.files_waiting, 'file')} ({format_bytes(seen.bytes_waiting)}) "
+            f"{'waits' if seen.files_waiting == 1 else 'wait'} for the next ticks{since}"
         )
+    if seen.decided_by == "ledger":
+        parts.append("the ledger, which is the sensor's runs, told what had been requested before")
     return ScanReport("; ".join(parts) + ".", tuple(_warnings(result)))
 
 
-def _describe_redo(result: ScanResult, redo: Redo, source: str, seconds: float) -> str:
-    seen, going_on = result.statistics, result.checkpoint.redo
-    found = (
+def _files(result: ScanResult) -> str:
+    seen = result.statistics
+    return (
         f"{count(seen.files, 'file')} ({format_bytes(seen.bytes)}) in "
         f"{count(len(result.batches), 'batch', 'batches')}"
     )
+
+
+def _describe_reprocess(
+    result: ScanResult, reprocess: Reprocess, source: str, seconds: float
+) -> str:
+    seen, going_on = result.statistics, result.checkpoint.reprocess
     then = (
         "that was all; the next tick looks for new files"
         if going_on is None
@@ -102,50 +107,71 @@ def _describe_redo(result: ScanResult, redo: Redo, source: str, seconds: float) 
         else "the next tick tries again; new files wait until then"
     )
     return (
-        f"Handed over again in generation {result.checkpoint.generation}: {found}, of what is "
-        f"{redo.conditions}; looked at {count(seen.objects_listed, 'object')} under {source} in "
-        f"{seconds:.2f} s; {then}."
+        f"Requested again in generation {result.checkpoint.generation}: {_files(result)}, of what "
+        f"is {reprocess.conditions}; {count(seen.objects_listed, 'object')} listed under {source} "
+        f"in {seconds:.2f} s; {then}."
     )
 
 
 def _warnings(result: ScanResult) -> Iterator[str]:
-    seen, floor = result.statistics, result.checkpoint.floor
-    if seen.selection_changed:
-        said = "The filter or the prefix is another than at the last tick."
-        if floor is not None:
-            said = (
-                f"{said} Files up to {format_time(floor.last_modified)} that only the new one "
-                f"matches count as handed over. To have them processed, launch the reset job."
-            )
-        yield said
-    if seen.overflow is not None:
-        yield describe_overflow(seen.overflow)
-
-
-def describe_overflow(seen: Estimate) -> str:
-    """Says how much changed below the floor, what of it is given up, and what to do."""
-    net, most = seen.added - seen.removed, seen.added + seen.margin
-    told = (
-        f"More old files changed since the last tick than the sketch in the cursor can tell apart: "
-        f"{net:+,} in all (exactly), about {seen.removed:,} gone and {seen.added:,} that appeared "
-        f"late (give or take {seen.margin:,}). "
-    )
-    if seen.looks_like_removal:
-        return (
-            f"{told}Many gone and few that came look like a lifecycle rule or a clean-up: "
-            f"nothing is lost. But if files with an old LastModified came too (at most "
-            f"{most:,}), they are NOT handed over; launch the reset job to have them processed."
+    seen = result.statistics
+    if seen.selection_changed and seen.undecided is None and seen.partial_scan is None:
+        yield (
+            "The filter or the prefix changed since the last tick. Files that only the new one "
+            "matches are requested as new files are; files that were requested before are not "
+            "requested again."
         )
+    if seen.returned:
+        yield (
+            f"About {count(seen.returned, 'version')} that had gone came back while too much else "
+            f"changed to tell which. They count as requested. To have them processed again, launch "
+            f"the reset job with what: matching."
+        )
+    if seen.undecided is not None:
+        yield describe_undecided(seen.undecided)
+
+
+def describe_undecided(undecided: Undecided) -> str:
+    """Says which files are undecided, why, and the two resets that end it."""
+    if undecided.selection_changed:
+        what = (
+            f"The filter or the prefix changed, and it is undecided which of "
+            f"{count(undecided.listed, 'file')} at or below the watermark were requested before"
+        )
+    else:
+        what = (
+            f"It is undecided which of {count(undecided.listed, 'file')} at or below the watermark "
+            f"were requested before: about {undecided.appeared:,} appeared and {undecided.gone:,} "
+            f"are gone (give or take {undecided.margin:,}), more than the digest in the cursor "
+            f"tells apart"
+        )
+    if undecided.why == "reading":
+        progress = undecided.progress
+        far = (
+            ""
+            if progress is None
+            else f" ({progress.runs_read:,} of {count(progress.runs, 'run')} so far)"
+        )
+        return f"{what}. The sensor's runs are being read to decide it{far}; the next ticks go on."
+    why = {
+        "not whole": "the sensor's runs do not tell it: some were deleted, or the beginning was "
+        "adopted",
+        "no ledger": "there are no runs that could tell it",
+        "too large": "the bucket is larger than the index may be (max_index_bytes)",
+        "part of a listing": "no process has seen the whole of this listing",
+    }[undecided.why]
     return (
-        f"{told}The files that appeared late are NOT handed over. Launch the reset job to have "
-        f"them processed. If this happens often, raise sketch_cells or split the prefix."
+        f"{what}, and {why}. None of these files is requested, and none is given up; newer files "
+        f"are requested as ever. To end this, launch the reset job with what: accept_listed (all "
+        f"of them count as requested) or what: matching (those that meet the conditions are "
+        f"requested, whether they were before or not)."
     )
 
 
 def describe_cost(requests: int, interval_seconds: int) -> str:
     """Says what the LIST requests of a tick cost, and would in a month of such ticks."""
     if not requests:
-        return "No LIST request was needed: these files were found by an earlier tick."
+        return "No LIST request was needed: an earlier tick found these files."
     month = requests * _MONTH_SECONDS / interval_seconds * LIST_DOLLARS
     return (
         f"{count(requests, 'LIST request')}. At one such tick in {interval_seconds} s, and at "

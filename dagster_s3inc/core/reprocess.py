@@ -141,11 +141,15 @@ class Reprocess:
             undecided, every listed file that meets the conditions is emitted, and those at or
             below the watermark are settled once all of them have been.
         after: The key up to which that has been done, in the order of the keys.
+        in_parts: Whether the listing takes longer than a tick and there is no index. What counts
+            as emitted is then what the checkpoint tells without its digest: everything at or
+            below the watermark that is not in `late`.
         accepts: Emit nothing; everything listed at or below the watermark counts as emitted.
     """
 
     conditions: Conditions = Conditions()
     after: str = ""
+    in_parts: bool = False
     accepts: bool = False
 
 

@@ -27,16 +27,16 @@ from dagster_s3inc.core.batching import choose, most_that_fit
 from dagster_s3inc.core.candidates import Candidates
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.classify import Classifier, Groups, Seen, at_or_below, sorted_array
-from dagster_s3inc.core.columns import Columns, moment
+from dagster_s3inc.core.columns import Columns, Rows, moment
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.index import Index, Stretch, members, stretches
-from dagster_s3inc.core.late_files import decide
+from dagster_s3inc.core.late_files import Undecided, decide
 from dagster_s3inc.core.ledger import LedgerReader
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.outcome import ScanResult, batches_of, newest_of, rows_of
 from dagster_s3inc.core.page import Page, Rest
 from dagster_s3inc.core.reprocess import Reprocess
-from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.core.selection import Mask, Selection
 from dagster_s3inc.core.statistics import ScanStatistics
 
 __all__ = ["emitted_before", "scan_again"]
@@ -59,7 +59,9 @@ def scan_again(
 
     Args:
         checkpoint: What has been emitted.
-        pages: The listing behind the key to which this has come; or its beginning, and a `Rest`.
+        pages: With an index, or where the listing is read in parts, what is listed behind the key
+            to which this has come, less than the prefix if the conditions say so. Else the whole
+            listing. Or the beginning of either, and a `Rest`.
         now: The server's time.
         selection: What counts.
         limits: What may be emitted.
@@ -72,11 +74,14 @@ def scan_again(
     enough = limits.max_batches * limits.policy.max_files
     rest = again.read(pages, enough)
     found = again.found()
-    following = checkpoint
-    if index is None and rest is None and reprocess.after == "":
-        found, following = _decided(again, found, ledger, selection, limits)
+    following, undecided = checkpoint, None
+    if again.is_whole and rest is None:
+        found, following, undecided = _decided(again, found, ledger, selection, limits)
+        if undecided is not None and undecided.why == "reading":
+            # The next tick knows more.
+            return _waiting(checkpoint, again, undecided, limits)
 
-    def attempt(number: int) -> tuple[Candidates, tuple[np.ndarray, ...]] | None:  # type: ignore[type-arg]
+    def attempt(number: int) -> tuple[Candidates, tuple[Rows, ...]] | None:
         some = found.only(np.arange(number)).in_position_order()
         choice = choose(
             some,
@@ -94,7 +99,9 @@ def scan_again(
         after = found.columns.key(count - 1).decode("utf-8") if count else reprocess.after
         goes_on = replace(reprocess, after=after)
     elif rest is not None:
-        goes_on = replace(reprocess, after=rest.after.decode("utf-8"))
+        goes_on = replace(reprocess, after=max(reprocess.after, rest.after.decode("utf-8")))
+    if goes_on is not None and rest is not None and index is None:
+        goes_on = replace(goes_on, in_parts=True)
     waiting = found.only(np.arange(count, len(found)))
     segments = again.seen.segments()
     statistics = ScanStatistics(
@@ -107,6 +114,7 @@ def scan_again(
         bytes_waiting=int(waiting.columns.sizes.sum()),
         oldest_waiting=moment(waiting.columns.last_modified.min()) if len(waiting) else None,
         lookback=limits.lookback,
+        undecided=undecided,
         reprocess=reprocess,
     )
     return ScanResult(
@@ -117,6 +125,25 @@ def scan_again(
             following, reprocess=goes_on, sequence=checkpoint.sequence + bool(batches)
         ),
         index=index,
+        statistics=statistics,
+    )
+
+
+def _waiting(
+    checkpoint: Checkpoint, again: _Again, undecided: Undecided, limits: ScanLimits
+) -> ScanResult:
+    statistics = ScanStatistics(
+        objects_listed=again.objects,
+        bytes_listed=again.bytes,
+        lookback=limits.lookback,
+        undecided=undecided,
+        reprocess=checkpoint.reprocess,
+    )
+    return ScanResult(
+        batches=(),
+        sequence=checkpoint.sequence,
+        repeats=True,
+        checkpoint=checkpoint,
         statistics=statistics,
     )
 
@@ -158,8 +185,8 @@ def _decided(
     ledger: LedgerReader | None,
     selection: Selection,
     limits: ScanLimits,
-) -> tuple[Candidates, Checkpoint]:
-    """What of the found was emitted, and the checkpoint if that is settled by this."""
+) -> tuple[Candidates, Checkpoint, Undecided | None]:
+    """What of the found was emitted, the checkpoint if this settles it, and what is not known."""
     checkpoint, seen = again.checkpoint, again.seen
     emitted = checkpoint.emitted
     if emitted is None and checkpoint.watermark is None:
@@ -175,7 +202,7 @@ def _decided(
     )
     if decision.undecided is None:
         late = np.flatnonzero(members(found.fingerprints, decision.late))
-        return found.without(late), checkpoint
+        return found.without(late), checkpoint, None
     if again.covers_all:
         settled = replace(
             checkpoint,
@@ -185,8 +212,8 @@ def _decided(
             selection=selection.hash,
             undecided=0,
         )
-        return found, settled
-    return found, checkpoint
+        return found, settled, None
+    return found, checkpoint, decision.undecided
 
 
 class _Again:
@@ -206,6 +233,7 @@ class _Again:
         self._rules = reprocess.conditions.rules(selection.prefix)
         self._after = reprocess.after.encode("utf-8")
         self._index = index
+        self.is_whole = index is None and not reprocess.in_parts
         self._recent = sorted_array(checkpoint.recent)
         self._late = sorted_array(checkpoint.late)
         self.groups = Groups(selection.group_of)
@@ -226,13 +254,16 @@ class _Again:
     def read(self, pages: Iterable[Page | Rest], enough: int) -> Rest | None:
         """Reads a listing; keeps a little more than `enough` of what is to be emitted."""
         for stretch in stretches(
-            pages, self._index, after=self._after, may_skip=lambda _: False
+            pages,
+            self._index,
+            after=b"" if self.is_whole else self._after,
+            may_skip=lambda _: False,
         ):
             if isinstance(stretch, Rest):
                 return stretch
             self.objects += stretch.objects
             self.bytes += sum(int(part.sizes.sum()) for part in stretch.parts)
-            if self._index is None and self._after == b"":
+            if self.is_whole:
                 self.seen.add(replace(self.seen.classify(stretch), candidates=None))
             for part in stretch.parts:
                 self._take(part, stretch, enough)
@@ -242,13 +273,17 @@ class _Again:
         """What is to be emitted, in the order of the keys."""
         return Candidates.joined(self._found)
 
-    def meets(self, part: Columns, stretch: Stretch) -> np.ndarray:  # type: ignore[type-arg]
+    def meets(self, part: Columns, stretch: Stretch) -> Mask:
         """Which rows meet the conditions and count as emitted."""
         matching = self._selection.matches(part)
-        mask: np.ndarray = matching & self._rules.may_count(part)  # type: ignore[type-arg]
+        meeting = self._rules.may_count(part)
+        mask: Mask = matching & meeting
+        if self._after and self.is_whole and mask.any():
+            rows = np.flatnonzero(mask)
+            mask[rows] = [key > self._after for key in part.key_bytes(rows)]
         watermark = self.seen.classifier.watermark
         below = at_or_below(part, watermark)
-        if self.covers_all and bool((matching & below & ~self._rules.may_count(part)).any()):
+        if self.covers_all and bool((matching & below & ~meeting).any()):
             self.covers_all = False
         rows = np.flatnonzero(mask)
         if not len(rows):

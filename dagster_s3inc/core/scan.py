@@ -91,9 +91,9 @@ def scan(
 
     Args:
         checkpoint: What has been emitted so far.
-        pages: The whole listing, in the order of its keys. Or only its beginning, and a `Rest`: the checkpoint that follows
-            then has a `partial_scan`. Where the checkpoint given has one, the listing after its
-            key. Where it has a `reprocess`, the listing after its key, or the whole of it.
+        pages: The whole listing, in the order of its keys. Or only its beginning, and a `Rest`:
+            the checkpoint that follows then has a `partial_scan`. Where the checkpoint given has
+            one, the listing after its key. Where it has a `reprocess`, see `reprocessing`.
         now: The server's time when it began to answer, aware.
         selection: What counts; by default every object.
         limits: What may be emitted; by default `ScanLimits()`.
@@ -111,7 +111,7 @@ def scan(
     """
     selection, limits = selection or Selection(), limits or ScanLimits()
     given = _Given(checkpoint, selection, limits, now, ledger, max_index_bytes)
-    if checkpoint.reprocess is not None and not checkpoint.reprocess.accepts:
+    if checkpoint.reprocesses_now is not None:
         return scan_again(
             checkpoint,
             pages,
@@ -122,8 +122,8 @@ def scan(
             ledger=ledger,
             max_index_bytes=max_index_bytes,
         )
-    base, index = _base(checkpoint, selection, _valid(index, checkpoint, selection), adopt=adopt)
-    adopts = _adopts(checkpoint, adopt=adopt)
+    adopts = checkpoint.accepts_now or (adopt and checkpoint.partial_scan is None)
+    base, index = _base(checkpoint, selection, _valid(index, checkpoint, selection), adopts=adopts)
     partial, plan = base.partial_scan, None
     starts_now = adopts and base.watermark is None
     if partial is None and starts_now:
@@ -206,17 +206,11 @@ def _valid(index: Index | None, checkpoint: Checkpoint, selection: Selection) ->
     return index
 
 
-def _adopts(checkpoint: Checkpoint, *, adopt: bool) -> bool:
-    accepts = checkpoint.reprocess is not None and checkpoint.reprocess.accepts
-    return adopt or accepts
-
-
 def _base(
-    checkpoint: Checkpoint, selection: Selection, index: Index | None, *, adopt: bool
+    checkpoint: Checkpoint, selection: Selection, index: Index | None, *, adopts: bool
 ) -> tuple[Checkpoint, Index | None]:
     """The checkpoint that a scan starts from, and its index."""
-    if _adopts(checkpoint, adopt=adopt):
-        partial = checkpoint.partial_scan
+    if adopts:
         adopted = replace(
             checkpoint,
             emitted=None,
@@ -225,8 +219,6 @@ def _base(
             undecided=0,
             late=frozenset(),
             selection=selection.hash,
-            # One that goes on was begun by other rules.
-            partial_scan=partial if partial is not None and partial.adopts else None,
         )
         return adopted, None
     if checkpoint.emitted is None and checkpoint.watermark is not None:

@@ -176,7 +176,9 @@ class Scanner:
         except KeyOrderError:
             # The server has another order than that of the keys. From now on whole listings are
             # read, and sorted here.
-            self._listings.note_disorder(self._listed(location, checkpoint, selection))
+            has_index = memory.index is not None
+            place, _ = _listed(location, checkpoint, selection, has_index=has_index)
+            self._listings.note_disorder(place)
             done = attempt(_begun_anew(checkpoint))
         now = time.monotonic()
         self._remember(given, done.result, selection, now + _BACKLOG_LISTINGS * (now - began))
@@ -216,7 +218,7 @@ class Scanner:
             S3RequestError: The listing could not be had.
         """
         index = self._recall(given, selection).index
-        place = self._listed(location, checkpoint, selection)
+        place, _ = _listed(location, checkpoint, selection, has_index=True)
         listing = open_listing(
             client,
             place,
@@ -244,9 +246,9 @@ class Scanner:
         ledger: LedgerReader | None,
         on_page: OnPage | None,
     ) -> Scan:
-        place = self._listed(location, checkpoint, selection)
+        has_index = memory.index is not None
+        place, after = _listed(location, checkpoint, selection, has_index=has_index)
         deadline = None if self._budget is None else began + self._budget.total_seconds()
-        after = _after(checkpoint)
         is_sorted = self._listings.recall(place).in_key_order
         listing = open_listing(
             client,
@@ -275,16 +277,6 @@ class Scanner:
             )
         return Scan(result, listing.requests, listing.server_time)
 
-    def _listed(
-        self, location: S3Location, checkpoint: Checkpoint, selection: Selection
-    ) -> S3Location:
-        """What is listed: less than the prefix where only some files are emitted again."""
-        reprocess = checkpoint.reprocess
-        if reprocess is None or reprocess.accepts or checkpoint.undecided:
-            return location
-        prefix = reprocess.conditions.list_prefix(selection.prefix)
-        return replace(location, key=narrower(location.key, prefix))
-
     def _recall(self, given: str | None, selection: Selection) -> _Memory:
         with self._lock:
             memory = self._remembered.get(given)
@@ -311,14 +303,18 @@ class Scanner:
             self._remembered = {**kept, following: memory}
 
 
-def _after(checkpoint: Checkpoint) -> bytes:
-    """The key behind which a listing begins."""
-    reprocess, partial = checkpoint.reprocess, checkpoint.partial_scan
-    if reprocess is not None and not reprocess.accepts:
-        return reprocess.after.encode("utf-8")
-    if partial is None or (reprocess is not None and not partial.adopts):
-        return b""
-    return partial.after.encode("utf-8")
+def _listed(
+    location: S3Location, checkpoint: Checkpoint, selection: Selection, *, has_index: bool
+) -> tuple[S3Location, bytes]:
+    """What is listed, and the key behind which the listing begins."""
+    reprocess, partial = checkpoint.reprocesses_now, checkpoint.partial_scan
+    if partial is not None:
+        return location, partial.after.encode("utf-8")
+    if reprocess is None or not (has_index or reprocess.in_parts):
+        return location, b""
+    prefix = reprocess.conditions.list_prefix(selection.prefix)
+    narrowed = replace(location, key=narrower(location.key, prefix))
+    return narrowed, reprocess.after.encode("utf-8")
 
 
 def _begun_anew(checkpoint: Checkpoint) -> Checkpoint:
