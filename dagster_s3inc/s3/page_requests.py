@@ -123,7 +123,7 @@ class PageRequests:
                 f"Could not list {self.location!r}: this is not text that can be sent ({error}). "
                 f"Check the prefix"
             ) from error
-        except (ValueError, OverflowError, RuntimeError) as error:
+        except (ValueError, TypeError, OverflowError, RuntimeError) as error:
             # So botocore fails at a LastModified or a Size that it cannot read.
             raise server_fault(
                 self.location, f"the answer has a value that is not valid (botocore: {error})"

@@ -152,7 +152,7 @@ def parsed_by_botocore(body: bytes) -> Any:
     try:
         parsed = create_parser("rest-xml").parse(response, SHAPE)
         decode_list_object_v2(parsed, {"encoding_type_auto_set": True})
-    except (ResponseParserError, ValueError, KeyError, AttributeError):
+    except (ResponseParserError, ValueError, KeyError, AttributeError, TypeError):
         return None
     return parsed
 
