@@ -85,6 +85,8 @@ class Decision(NamedTuple):
         gone: How many were emitted and are not listed any more.
         by: What decided.
         returned: About how many versions had gone, came back and count as emitted (rule b).
+        recorded: Where the selection changed, everything that the whole ledger holds, sorted: what
+            of it lies above the watermark was emitted too.
         undecided: What is not known; None if everything is.
     """
 
@@ -94,6 +96,7 @@ class Decision(NamedTuple):
     gone: int = 0
     by: Literal["digest", "ledger", "adopted"] | None = None
     returned: int = 0
+    recorded: Fingerprints = NO_FINGERPRINTS
     undecided: Undecided | None = None
 
 
@@ -185,7 +188,8 @@ def decide(
                     remains = estimate(emitted - Digest.of(known, emitted.cells))
                     returned = max(0, remains.removed)
             if known is not None:
-                return _decided(known, prints, counting, emitted, cells, returned)
+                decided = _decided(known, prints, counting, emitted, cells, returned)
+                return decided._replace(recorded=read.fingerprints) if changed else decided
     size = listed[0].size
     if changed:
         return Decision(

@@ -29,7 +29,7 @@ import numpy as np
 
 from dagster_s3inc.core.candidates import KEPT, Candidates
 from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.classify import Classifier, Groups, Seen, place_of, sorted_array
+from dagster_s3inc.core.classify import Above, Classifier, Groups, Seen, place_of, sorted_array
 from dagster_s3inc.core.columns import Columns, Fingerprints, microseconds, moment
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.index import (
@@ -303,6 +303,12 @@ def _finish(given: _Given, base: Checkpoint, seen: Seen) -> ScanResult:
         candidates = _still_late(candidates, seen.classifier.watermark, decision)
     if candidates is None:
         candidates = _no_candidates()
+    # A narrower selection may not have listed them, so that `recent` lost them.
+    rows = np.flatnonzero(members(candidates.fingerprints, decision.recorded))
+    recorded = candidates.only(rows)
+    if len(recorded):
+        candidates = candidates.without(rows)
+        above = Above.joined([above, Above.of(recorded)])
     found_late = np.setdiff1d(decision.late_matching, candidates.fingerprints)
     step = emit(
         candidates,
@@ -336,7 +342,7 @@ def _finish(given: _Given, base: Checkpoint, seen: Seen) -> ScanResult:
             seen.segments(),
             late=decision.late,
             dropped=np.sort(passed.fingerprints[~passed.matching]),
-            emitted=emitted_rows,
+            emitted=Candidates.joined([emitted_rows, recorded]) if len(recorded) else emitted_rows,
         )
         newest = _newest_emitted(following, step)
         kept = index_of(segments, selection.hash, newest, given.max_index_bytes)
