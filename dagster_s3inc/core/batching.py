@@ -26,7 +26,16 @@ from dagster_s3inc.core.columns import Columns, Rows
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.validation import require_at_least, require_positive
 
-__all__ = ["Batch", "BatchPolicy", "Choice", "RequestSize", "batch_id", "choose", "most_that_fit", "request_bytes"]
+__all__ = [
+    "Batch",
+    "BatchPolicy",
+    "Choice",
+    "RequestSize",
+    "batch_id",
+    "choose",
+    "most_that_fit",
+    "request_bytes",
+]
 
 # 96 bits: with a million batches in a generation, the chance that two of them share an id (and
 # Dagster therefore drops one) is below 1e-17.
@@ -122,6 +131,7 @@ class RequestSize(NamedTuple):
 
 # The JSON of a file without its values, and the digits of its size and its LastModified.
 _FILE_BYTES = 80 + 20 + 27
+
 
 class Choice(NamedTuple):
     """Which candidates are emitted.

@@ -49,6 +49,9 @@ class Total(NamedTuple):
         return Total(self.files + files, (self.checksum + checksum) % 2**64)
 
 
+_NOTHING: Final = Total()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartialScan:
     """A scan that is spread over several ticks, because its listing takes longer than one.
@@ -107,7 +110,7 @@ class Checkpoint:
     late: frozenset[int] = frozenset()
     recent: frozenset[int] = frozenset()
     emitted: Digest | None = None
-    total: Total | None = Total()
+    total: Total | None = _NOTHING
     partial_scan: PartialScan | None = None
     reprocess: Reprocess | None = None
     selection: str | None = None
@@ -157,9 +160,7 @@ class Checkpoint:
             reprocess: Which files.
             reset_seen: The moment of the reset that is honoured.
         """
-        return replace(
-            self, reset_seen=reset_seen, reprocess=reprocess if self.has_begun else None
-        )
+        return replace(self, reset_seen=reset_seen, reprocess=reprocess if self.has_begun else None)
 
     def behind(self, *, generation: int, sequence: int) -> Checkpoint:
         """The checkpoint after it was set back by hand: it goes on behind what was requested.

@@ -37,25 +37,34 @@ from dagster_s3inc.core.index import (
     Stretch,
     members,
 )
+from dagster_s3inc.core.objects import Position
 from dagster_s3inc.core.selection import Mask, Selection
 
-__all__ = ["Above", "Classified", "Classifier", "Groups", "Seen", "at_or_below", "place_of", "sorted_array"]
+__all__ = [
+    "Above",
+    "Classified",
+    "Classifier",
+    "Groups",
+    "Seen",
+    "at_or_below",
+    "place_of",
+    "sorted_array",
+]
 
 Seconds = npt.NDArray[np.uint32]
 
 _EXAMPLES = 5
 
 
-def _none() -> Fingerprints:
-    return field(default_factory=lambda: NO_FINGERPRINTS)  # type: ignore[no-any-return]
+def _no_fingerprints() -> Fingerprints:
+    return NO_FINGERPRINTS
 
 
-def place_of(position: tuple[object, str] | None) -> Place | None:
+def place_of(position: Position | None) -> Place | None:
     """A position as columns hold it."""
     if position is None:
         return None
-    time, key = position
-    return microseconds(time), key.encode("utf-8", "surrogatepass")  # type: ignore[arg-type] # a datetime
+    return microseconds(position.last_modified), position.key.encode("utf-8", "surrogatepass")
 
 
 def sorted_array(fingerprints: frozenset[int]) -> Fingerprints:
@@ -140,7 +149,7 @@ class Groups:
     examples: list[str] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict)
 
-    def number(self, columns: Columns) -> np.ndarray:  # type: ignore[type-arg]
+    def number(self, columns: Columns) -> npt.NDArray[np.int32]:
         """The group of each row, by number; -2 for a row that is in none."""
         if self.group_of is None:
             return np.full(len(columns), NO_GROUP, np.int32)
@@ -195,10 +204,10 @@ class Classified:
     segment: Segment
     candidates: Candidates | None = None
     above: Above | None = None
-    gone: Fingerprints = _none()
-    carried: Fingerprints = _none()
-    listed: Fingerprints = _none()
-    matching: Fingerprints = _none()
+    gone: Fingerprints = field(default_factory=_no_fingerprints)
+    carried: Fingerprints = field(default_factory=_no_fingerprints)
+    listed: Fingerprints = field(default_factory=_no_fingerprints)
+    matching: Fingerprints = field(default_factory=_no_fingerprints)
     seconds: Seconds = field(default_factory=lambda: np.empty(0, np.uint32))
     left_out: int = 0
     held_back: int = 0
@@ -515,12 +524,12 @@ def _newest(columns: Columns) -> Place:
 class _Part:
     """What one part of a stretch comes to; see `Classified`."""
 
-    known: Fingerprints = _none()
-    adopted: Fingerprints = _none()
+    known: Fingerprints = field(default_factory=_no_fingerprints)
+    adopted: Fingerprints = field(default_factory=_no_fingerprints)
     above: Above | None = None
     candidates: Candidates | None = None
-    listed: Fingerprints = _none()
-    matching: Fingerprints = _none()
+    listed: Fingerprints = field(default_factory=_no_fingerprints)
+    matching: Fingerprints = field(default_factory=_no_fingerprints)
     seconds: Seconds = field(default_factory=lambda: np.empty(0, np.uint32))
     left_out: int = 0
     held_back: int = 0

@@ -5,7 +5,7 @@ Tables", 2011), used to reconcile sets as in Eppstein, Goodrich, Uyeda and Vargh
 Difference? Efficient Set Reconciliation without Prior Context", 2011.
 
 Each fingerprint goes to four cells, one in each quarter of the table. A cell keeps how many
-fingerprints it holds, the xor of them, and the xor of their checks. Digestes are added and
+fingerprints it holds, the xor of them, and the xor of their checks. Digests are added and
 subtracted cell by cell, and what two sets share cancels. What remains is the difference alone:
 its size decides what can be read, not the size of the sets.
 
@@ -58,10 +58,10 @@ __all__ = [
     "CELLS",
     "CELLS_LIMIT",
     "Difference",
-    "Estimate",
-    "FingerprintSet",
     "Digest",
     "DigestBuilder",
+    "Estimate",
+    "FingerprintSet",
     "cells_for",
     "decode",
     "estimate",
@@ -80,8 +80,8 @@ FingerprintSet: TypeAlias = "npt.NDArray[np.uint64] | Iterable[int]"
 _CELL_BYTES: Final = 14
 _SIZE: Final = struct.Struct("<q")
 
-# FingerprintSet hashed at once: few enough for their temporaries to stay in the processor's cache, and
-# enough for what numpy costs by the call not to count.
+# So many fingerprints are hashed at once: few enough for their temporaries to stay in the
+# processor's cache, and enough for the cost of a call of numpy not to count.
 _BLOCK: Final = 2**13
 
 
@@ -360,7 +360,8 @@ def _alone(digest: Digest) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint6
     fingerprints, counts = columns.fingerprints[single], columns.counts[single]
     places, checks = places_and_checks(fingerprints, digest.cells)
     pure = (checks == columns.checks[single]) & (places == single).any(axis=0)
-    return np.unique(fingerprints[pure & (counts == 1)]), np.unique(fingerprints[pure & (counts == -1)])
+    added, removed = pure & (counts == 1), pure & (counts == -1)
+    return np.unique(fingerprints[added]), np.unique(fingerprints[removed])
 
 
 def _blocks(fingerprints: FingerprintSet) -> Iterator[npt.NDArray[np.uint64]]:

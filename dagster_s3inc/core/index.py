@@ -39,6 +39,8 @@ from xxhash import xxh3_128
 from dagster_s3inc.core.columns import Columns, Fingerprints
 from dagster_s3inc.core.key_order import are_in_key_order
 from dagster_s3inc.core.page import Page, Rest
+from dagster_s3inc.core.selection import Mask
+from dagster_s3inc.errors import KeyOrderError
 
 __all__ = [
     "END",
@@ -140,13 +142,13 @@ def size_of(segments: Iterable[Segment]) -> int:
     return sum(each.fingerprints.nbytes + _SEGMENT_BYTES for each in segments)
 
 
-def members(fingerprints: Fingerprints, of: Fingerprints) -> np.ndarray:  # type: ignore[type-arg]
+def members(fingerprints: Fingerprints, of: Fingerprints) -> Mask:
     """Which of these fingerprints are in a sorted array."""
     if not len(of) or not len(fingerprints):
         return np.zeros(len(fingerprints), np.bool_)
     places = np.searchsorted(of, fingerprints)
     places[places == len(of)] = 0
-    found: np.ndarray = of[places] == fingerprints  # type: ignore[type-arg]
+    found: Mask = of[places] == fingerprints
     return found
 
 

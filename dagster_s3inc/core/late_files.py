@@ -39,7 +39,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from dagster_s3inc.core.checkpoint import Checkpoint, Total
-from dagster_s3inc.core.classify import sorted_array
+from dagster_s3inc.core.classify import Seconds, sorted_array
 from dagster_s3inc.core.columns import Fingerprints
 from dagster_s3inc.core.iblt import Digest, decode, estimate
 from dagster_s3inc.core.index import NO_FINGERPRINTS, members
@@ -94,7 +94,7 @@ class Decision(NamedTuple):
     late: Fingerprints = NO_FINGERPRINTS
     late_matching: Fingerprints = NO_FINGERPRINTS
     gone: int = 0
-    by: Literal["digest", "ledger", "adopted"] | None = None
+    by: Literal["index", "digest", "ledger", "adopted"] | None = None
     returned: int = 0
     recorded: Fingerprints = NO_FINGERPRINTS
     undecided: Undecided | None = None
@@ -111,7 +111,7 @@ class ListedRows(NamedTuple):
 
     fingerprints: Fingerprints
     matching: Fingerprints
-    seconds: np.ndarray  # type: ignore[type-arg]
+    seconds: Seconds
 
     @classmethod
     def joined(cls, parts: Sequence[ListedRows]) -> ListedRows:
@@ -192,9 +192,7 @@ def decide(
                 return decided._replace(recorded=read.fingerprints) if changed else decided
     size = listed[0].size
     if changed:
-        return Decision(
-            emitted, undecided=Undecided(size, size, 0, 0, why, True, progress)
-        )
+        return Decision(emitted, undecided=Undecided(size, size, 0, 0, why, True, progress))
     about = estimate(listed[0] - emitted)
     return Decision(
         emitted,
@@ -227,9 +225,7 @@ def _by_digest(
     if read is None:
         return None
     late = np.union1d(apart, _array(read.removed))
-    late_matching = late if second is None else np.union1d(
-        apart, _array(second.removed)
-    )
+    late_matching = late if second is None else np.union1d(apart, _array(second.removed))
     if first is None and is_known:
         # What was moved to another class counts as gone.
         late = np.setdiff1d(prints, np.setdiff1d(counting, late_matching))
@@ -240,7 +236,7 @@ def _by_digest(
 
 
 def _by_rule_a(
-    emitted: Digest, prints: Fingerprints, seconds: np.ndarray, ledger: Ledger  # type: ignore[type-arg]
+    emitted: Digest, prints: Fingerprints, seconds: Seconds, ledger: Ledger
 ) -> Fingerprints | None:
     """What of the listed was emitted, if the ledger and the digest together tell."""
     recorded = members(prints, ledger.fingerprints)
@@ -254,7 +250,8 @@ def _by_rule_a(
         if read is not None:
             more = members(prints, np.sort(_array(read.added)))
             less = members(prints, np.sort(_array(read.removed)))
-            return prints[(chosen & ~less) | more]
+            known: Fingerprints = prints[(chosen & ~less) | more]
+            return known
     return None
 
 

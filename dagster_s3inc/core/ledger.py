@@ -116,9 +116,7 @@ class Ledger:
         )
 
 
-def checksum(
-    fingerprints: Fingerprints, generation: int, sequence: int, batch_id: str
-) -> int:
+def checksum(fingerprints: Fingerprints, generation: int, sequence: int, batch_id: str) -> int:
     """The sum, modulo 2**64, of the hashes of these files in one batch.
 
     Args:

@@ -15,8 +15,8 @@ __all__ = [
     "SECONDS_LENGTH",
     "Position",
     "S3Object",
-    "format_time",
     "fingerprints_of",
+    "format_time",
     "identity_text",
     "parse_time",
 ]
@@ -30,7 +30,8 @@ _AFTER_KEY: Final = "</Key><LastModified>"
 _AFTER_SECOND: Final = ".000Z</LastModified><ETag>&quot;"
 _IN_BYTES: Final = b"%b" + _AFTER_KEY.encode() + b"%b" + _AFTER_SECOND.encode() + b"%b"
 
-# A time's text from its parts, since `isoformat` takes longer than all else that a fingerprint takes.
+# A time's text is put together of its parts, since `isoformat` takes longer than all the rest of a
+# fingerprint.
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MINUTES: Final = [f"T{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60)]
 _SECONDS: Final = [f"{second:02}" for second in range(60)]

@@ -87,11 +87,11 @@ class ColumnsPage:
     def __len__(self) -> int:
         return len(self.content)
 
-    def find(self, key: bytes) -> int | None:  # noqa: ARG002 # the protocol's
+    def find(self, key: bytes) -> int | None:
         """None: there are no bytes to find it in."""
         return None
 
-    def columns(self, start: int = 0, end: int | None = None) -> Columns | None:  # noqa: ARG002
+    def columns(self, start: int = 0, end: int | None = None) -> Columns | None:
         """The whole page."""
         return self.content
 

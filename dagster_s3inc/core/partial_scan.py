@@ -62,7 +62,7 @@ from dagster_s3inc.core.outcome import (
     newest_of,
     total_of,
 )
-from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.core.selection import Mask, Selection
 from dagster_s3inc.core.statistics import ScanStatistics
 
 __all__ = ["PartPlan", "begun", "finish_part"]
@@ -213,9 +213,9 @@ class PartPlan:
     def _groups_matter(self, candidates: Candidates) -> bool:
         return bool(len(candidates)) and candidates.groups[0] != NO_GROUP
 
-    def is_old(self, candidates: Candidates) -> np.ndarray:  # type: ignore[type-arg]
+    def is_old(self, candidates: Candidates) -> Mask:
         """Which of them enter the digests when they are emitted."""
-        old: np.ndarray = at_or_below(candidates.columns, self._watermark)  # type: ignore[type-arg]
+        old = at_or_below(candidates.columns, self._watermark)
         return old | (candidates.columns.last_modified < self.horizon)
 
     def _emitted(self, parts: Sequence[Candidates]) -> _Emission | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import unquote_plus
 
 import numpy as np
 
@@ -29,7 +28,7 @@ def decoded_keys(keys: Sequence[bytes]) -> list[bytes]:
     if len(found) == len(keys) and _is_utf8(decoded):
         return found
     # Some key has the separator in it, or is not UTF-8.
-    return [unquote_plus(key.decode()).encode() for key in keys]
+    return [_decoded(key).decode("utf-8", "replace").encode() for key in keys]
 
 
 def _decoded(text: bytes) -> bytes:

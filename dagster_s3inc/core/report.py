@@ -69,7 +69,9 @@ def describe_scan(result: ScanResult, *, source: str, seconds: float) -> ScanRep
     if seen.files_late:
         parts.append(f"{count(seen.files_late, 'file')} of these came late")
     if seen.found_late:
-        parts.append(f"{count(seen.found_late, 'late file')} found, to be requested by the next tick")
+        parts.append(
+            f"{count(seen.found_late, 'late file')} found, to be requested by the next tick"
+        )
     if seen.gone:
         parts.append(f"{count(seen.gone, 'file')} requested before, now deleted or overwritten")
     if seen.left_out:

@@ -320,4 +320,3 @@ class _Again:
             )
         )
         self._count += len(placed)
-

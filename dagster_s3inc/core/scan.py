@@ -226,9 +226,7 @@ def _base(
     return checkpoint, index
 
 
-def _seen(
-    given: _Given, base: Checkpoint, index: Index | None, *, adopts: bool = False
-) -> Seen:
+def _seen(given: _Given, base: Checkpoint, index: Index | None, *, adopts: bool = False) -> Seen:
     limits = given.limits
     cells: list[int] = []
     if index is None:
