@@ -8,19 +8,19 @@ not grow with the bucket.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from dagster_s3inc.core.columns import Columns, Fingerprints, Numbers, Rows
+from dagster_s3inc.core.columns import Columns, Fingerprints, Rows
 from dagster_s3inc.core.index import NO_FINGERPRINTS, Place
 
 __all__ = ["KEPT", "NO_GROUP", "Candidates", "Dropped", "OldestCandidates"]
 
-KEPT: Final = 100_000
-"""So many objects are kept at least; with keys of 60 bytes they take about 15 MB."""
+KEPT: Final = 50_000
+"""So many objects are kept at least; with keys of 60 bytes they take about 8 MB."""
 
 NO_GROUP: Final = -1
 
@@ -102,30 +102,23 @@ class Dropped:
         files: How many.
         bytes: The sum of their sizes.
         oldest: The least place among them; None if there are none.
-        by_segment: How many in each segment.
     """
 
     files: int = 0
     bytes: int = 0
     oldest: Place | None = None
-    by_segment: dict[int, int] = field(default_factory=dict)
 
-    def add(self, candidates: Candidates, rows: Rows) -> None:
-        """Counts some more."""
-        if not len(rows):
+    def add(self, columns: Columns) -> None:
+        """Counts these rows too."""
+        if not len(columns):
             return
-        self.files += len(rows)
-        self.bytes += int(candidates.columns.sizes[rows].sum())
-        times: Numbers = candidates.columns.last_modified[rows]
-        first = rows[times == times.min()]
-        keys = candidates.columns.key_bytes(first)
-        least = int(times.min()), min(keys)
-        if self.oldest is None or least < self.oldest:
-            self.oldest = least
-        for segment, number in zip(
-            *np.unique(candidates.segments[rows], return_counts=True), strict=True
-        ):
-            self.by_segment[int(segment)] = self.by_segment.get(int(segment), 0) + int(number)
+        self.files += len(columns)
+        self.bytes += int(columns.sizes.sum())
+        time = int(columns.last_modified.min())
+        if self.oldest is None or time <= self.oldest[0]:
+            first = np.flatnonzero(columns.last_modified == time)
+            least = time, min(columns.key_bytes(first))
+            self.oldest = least if self.oldest is None else min(self.oldest, least)
 
 
 class OldestCandidates:
@@ -139,18 +132,12 @@ class OldestCandidates:
         self._limit = limit
         self._parts: list[Candidates] = []
         self._count = 0
-        self._latest: int | None = None
         self.dropped = Dropped()
+        self.latest: int | None = None
+        """What is modified later than this, in microseconds, is counted and not kept."""
 
     def add(self, candidates: Candidates) -> None:
         """Takes the candidates of one stretch."""
-        if self._latest is not None and len(candidates):
-            late = candidates.columns.last_modified > self._latest
-            if late.any():
-                self.dropped.add(candidates, np.flatnonzero(late))
-                candidates = candidates.only(np.flatnonzero(~late))
-        if not len(candidates):
-            return
         self._parts.append(candidates.packed())
         self._count += len(candidates)
         if self._count > 2 * self._limit:
@@ -166,8 +153,8 @@ class OldestCandidates:
         joined = Candidates.joined(self._parts)
         ordered = joined.columns.in_position_order()
         kept, rest = ordered[: self._limit], ordered[self._limit :]
-        self.dropped.add(joined, rest)
+        self.dropped.add(joined.columns.only(rest))
         # In the order in which they came, which is that of the keys.
         oldest = joined.only(np.sort(kept)).packed()
         self._parts, self._count = [oldest], len(oldest)
-        self._latest = int(joined.columns.last_modified[kept[-1]])
+        self.latest = int(joined.columns.last_modified[kept[-1]])

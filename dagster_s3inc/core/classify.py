@@ -191,6 +191,7 @@ class Classified:
         segment: As it is listed now. Its fingerprints are those that are known; without an index
             also those at or below the watermark of which the digests decide.
         candidates: What is new and matches.
+        beyond: Likewise, but modified so late that it is only counted.
         above: What is known above the watermark.
         gone: Fingerprints of the index that are not listed any more.
         carried: Fingerprints of a segment of the index that goes on behind the stretch.
@@ -203,6 +204,7 @@ class Classified:
 
     segment: Segment
     candidates: Candidates | None = None
+    beyond: tuple[Columns, ...] = ()
     above: Above | None = None
     gone: Fingerprints = field(default_factory=_no_fingerprints)
     carried: Fingerprints = field(default_factory=_no_fingerprints)
@@ -237,6 +239,8 @@ class Classifier:
         self._recent = sorted_array(checkpoint.recent)
         self._late = sorted_array(checkpoint.late)
         self.adopts = adopts
+        self.latest: int | None = None
+        """What is new and modified later than this, in microseconds, is beyond what is kept."""
 
     def may_skip(self, segment: Segment) -> bool:
         """Whether a segment need not be read if its bytes are the same as last time."""
@@ -277,11 +281,13 @@ class Classifier:
             last_key=rows[-1].key(-1) if rows else b"",
             objects=stretch.objects,
             bytes=sum(int(columns.sizes.sum()) for columns in rows),
-            waiting=sum(map(len, candidates)) + sum(part.held_back for part in parts),
+            waiting=sum(map(len, candidates))
+            + sum(len(part.beyond) + part.held_back for part in parts),
         )
         return Classified(
             segment,
             candidates=Candidates.joined(candidates) if candidates else None,
+            beyond=tuple(part.beyond for part in parts if isinstance(part.beyond, Columns)),
             above=Above.joined([part.above for part in parts if part.above is not None]),
             gone=gone,
             carried=left,
@@ -400,6 +406,11 @@ class Classifier:
         if result.held_back:
             placed = np.flatnonzero(numbers != _UNPARTITIONED)
             chosen, numbers = chosen.only(placed), numbers[placed]
+        if self.latest is not None:
+            is_beyond = chosen.last_modified > self.latest
+            result.beyond = chosen.only(np.flatnonzero(is_beyond))
+            rows = np.flatnonzero(~is_beyond)
+            chosen, numbers = chosen.only(rows), numbers[rows]
         if len(chosen):
             result.candidates = Candidates(
                 chosen,
@@ -460,8 +471,12 @@ class Seen:
         """Takes in a stretch."""
         self.last_key = classified.segment.last_key or self.last_key
         self.carried = classified.carried
-        if classified.candidates is not None and self._keeps_candidates:
-            self.oldest.add(classified.candidates)
+        if self._keeps_candidates:
+            if classified.candidates is not None:
+                self.oldest.add(classified.candidates)
+            for columns in classified.beyond:
+                self.oldest.dropped.add(columns)
+            self.classifier.latest = self.oldest.latest
         if len(classified.listed):
             for digest in self.listed:
                 digest.add(classified.listed)
@@ -474,7 +489,7 @@ class Seen:
             empty = NO_FINGERPRINTS
             segment = classified.segment._replace(fingerprints=empty, content=None)
             classified = replace(classified, segment=segment, listed=empty, matching=empty)
-        self.classified.append(replace(classified, candidates=None))
+        self.classified.append(replace(classified, candidates=None, beyond=()))
 
     def copy(self, *, unpartitioned: int) -> Seen:
         """Another one that goes on from here, with so many unpartitioned keys."""
@@ -528,6 +543,7 @@ class _Part:
     adopted: Fingerprints = field(default_factory=_no_fingerprints)
     above: Above | None = None
     candidates: Candidates | None = None
+    beyond: Columns | tuple[()] = ()
     listed: Fingerprints = field(default_factory=_no_fingerprints)
     matching: Fingerprints = field(default_factory=_no_fingerprints)
     seconds: Seconds = field(default_factory=lambda: np.empty(0, np.uint32))

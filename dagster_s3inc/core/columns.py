@@ -45,6 +45,9 @@ Numbers: TypeAlias = "npt.NDArray[np.int64]"
 Fingerprints: TypeAlias = "npt.NDArray[np.uint64]"
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# Texts are gathered by so many at a time, since that takes 16 bytes for each of theirs.
+_CHUNK: Final = 4096
+
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -90,9 +93,28 @@ class Texts:
         """These rows, in this order, in the same block."""
         return Texts(self.block, self.starts[rows], self.ends[rows])
 
+    @classmethod
+    def joined(cls, parts: Sequence[Texts]) -> Texts:
+        """The texts of all parts in one block, one part after the other."""
+        tight = [part.packed() for part in parts]
+        ends = _joined([part.ends - part.starts for part in tight], np.intp).cumsum()
+        lengths = np.diff(ends, prepend=0)
+        return cls(b"".join(part.block for part in tight), ends - lengths, ends)
+
     def packed(self) -> Texts:
         """The same texts in a block that holds nothing else, so that the old one can be freed."""
-        return Texts.of(self.to_list())
+        lengths = self.ends - self.starts
+        ends = lengths.cumsum()
+        starts = ends - lengths
+        if not len(lengths) or (ends[-1] == len(self.block) and (starts == self.starts).all()):
+            return Texts(self.block if len(lengths) else b"", starts, ends)
+        characters, chunks = np.frombuffer(self.block, np.uint8), []
+        for first in range(0, len(lengths), _CHUNK):
+            rows = slice(first, first + _CHUNK)
+            there = np.repeat(self.starts[rows] - starts[rows], lengths[rows])
+            there += np.arange(starts[first], starts[first] + len(there))
+            chunks.append(characters[there].tobytes())
+        return Texts(b"".join(chunks), starts, ends)
 
     def to_list(self) -> list[bytes]:
         """The texts one by one."""
@@ -155,11 +177,11 @@ class Columns:
             for part in parts
         ]
         return cls(
-            keys=Texts.of(key for part in parts for key in part.key_bytes()),
+            keys=Texts.joined([part._plain_keys() for part in parts]),
             encoded=False,
             last_modified=_joined([part.last_modified for part in parts], np.int64),
             sizes=_joined([part.sizes for part in parts], np.int64),
-            etags=Texts.of(etag for part in parts for etag in part.etags.to_list()),
+            etags=Texts.joined([part.etags for part in parts]),
             storage_classes=_joined(classes, np.uint8),
             class_names=names,
         )
@@ -183,11 +205,14 @@ class Columns:
         """The same rows in blocks that hold nothing else; keys are not encoded any more."""
         return replace(
             self,
-            keys=Texts.of(self.key_bytes()),
+            keys=self._plain_keys().packed(),
             encoded=False,
             etags=self.etags.packed(),
             identities=None,
         )
+
+    def _plain_keys(self) -> Texts:
+        return Texts.of(self.key_bytes()) if self.encoded else self.keys
 
     def key_bytes(self, rows: Rows | None = None) -> list[bytes]:
         """The keys, not encoded, in UTF-8: all of them, or those of these rows."""

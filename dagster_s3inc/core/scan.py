@@ -236,11 +236,16 @@ def _seen(given: _Given, base: Checkpoint, index: Index | None, *, adopts: bool 
     return Seen(
         Classifier(base, index, given.selection, adopts=adopts),
         Groups(given.selection.group_of),
-        kept=max(KEPT, limits.max_batches * limits.policy.max_files),
+        kept=0 if partial is not None else _kept(limits),
         cells=cells,
         start=b"" if partial is None else partial.after.encode("utf-8"),
         max_index_bytes=given.max_index_bytes,
     )
+
+
+def _kept(limits: ScanLimits) -> int:
+    """How many candidates are kept, so that the next ticks need no listing."""
+    return max(KEPT, limits.max_batches * limits.policy.max_files)
 
 
 def _read(
