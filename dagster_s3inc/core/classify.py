@@ -483,7 +483,7 @@ class Seen:
             if self.matching is not None:
                 self.matching.add(classified.matching)
         self._size += classified.segment.fingerprints.nbytes
-        if self._size > self._most:
+        if self.classifier.index is None and self._size > self._most:
             self.is_too_large = True
         if self.is_too_large:
             empty = NO_FINGERPRINTS

@@ -50,6 +50,9 @@ TIME_BUDGET: Final = timedelta(seconds=15)
 # must be.
 _BACKLOG_LISTINGS: Final = 20
 
+# While nothing may be emitted, it does not matter how old the numbers of a backlog are.
+_BACKLOG_HELD: Final = timedelta(minutes=15)
+
 # The cursor that is given and the one that is returned, of two evaluations at a time.
 _REMEMBERED: Final = 4
 
@@ -79,7 +82,17 @@ class _Memory:
     index: Index | None = None
     building: Building | None = None
     backlog: Backlog | None = None
+    listed_at: float = 0.0
     backlog_until: float = 0.0
+
+    def usable_backlog(self, checkpoint: Checkpoint, limits: ScanLimits) -> Backlog | None:
+        """What waits behind this checkpoint, unless it was listed too long ago."""
+        until = self.backlog_until
+        if limits.max_batches == 0:
+            until = max(until, self.listed_at + _BACKLOG_HELD.total_seconds())
+        if self.backlog is None or time.monotonic() > until:
+            return None
+        return self.backlog if self.backlog.follows == checkpoint else None
 
 
 class Scanner:
@@ -150,11 +163,12 @@ class Scanner:
             S3RequestError: The listing could not be had.
         """
         memory = self._recall(given, selection)
-        if memory.backlog is not None and memory.backlog.follows == checkpoint and not adopt:
-            result = scan_backlog(memory.backlog, limits=limits)
+        backlog = memory.usable_backlog(checkpoint, limits)
+        if backlog is not None:
+            result = scan_backlog(backlog, limits=limits)
             if result.batches or limits.max_batches == 0:
-                self._remember(given, result, selection, memory.backlog_until)
-                return Scan(result, 0, memory.backlog.now)
+                self._remember(given, result, memory)
+                return Scan(result, 0, backlog.now)
         began = time.monotonic()
 
         def attempt(at: Checkpoint) -> Scan:
@@ -181,7 +195,8 @@ class Scanner:
             self._listings.note_disorder(place)
             done = attempt(_begun_anew(checkpoint))
         now = time.monotonic()
-        self._remember(given, done.result, selection, now + _BACKLOG_LISTINGS * (now - began))
+        until = now + _BACKLOG_LISTINGS * (now - began)
+        self._remember(given, done.result, _Memory(selection.hash, listed_at=now, backlog_until=until))
         return done
 
     def carry(self, given: str | None, following: str) -> None:
@@ -282,15 +297,13 @@ class Scanner:
             memory = self._remembered.get(given)
         if memory is None or memory.selection != selection.hash or given is None:
             return _Memory(selection.hash)
-        if memory.backlog is not None and time.monotonic() > memory.backlog_until:
-            return replace(memory, backlog=None)
         return memory
 
-    def _remember(
-        self, given: str | None, result: ScanResult, selection: Selection, until: float
-    ) -> None:
+    def _remember(self, given: str | None, result: ScanResult, memory: _Memory) -> None:
         following = encode_checkpoint(result.checkpoint)
-        memory = _Memory(selection.hash, result.index, result.building, result.backlog, until)
+        memory = replace(
+            memory, index=result.index, building=result.building, backlog=result.backlog
+        )
         with self._lock:
             kept = {
                 text: each for text, each in self._remembered.items() if text not in (None, following)
