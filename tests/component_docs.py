@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 from dagster.components.resolved.form_config import UNSET_DEFAULT_SENTINEL
+from pydantic_core import PydanticUndefined
 
 from dagster_s3inc import S3IncrementalComponent
 
@@ -61,7 +64,7 @@ def with_tables() -> str:
 def _options(model: dict[str, Any]) -> str:
     lines = ["| option | default | meaning |", "| --- | --- | --- |"]
     for name, field in model["properties"].items():
-        lines.append(f"| `{name}` | {_default(field)} | {field['description']} |")
+        lines.append(f"| `{name}` | {_default(model, name)} | {field['description']} |")
     return "\n".join(lines) + "\n"
 
 
@@ -79,9 +82,16 @@ def _types(models: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _default(field: dict[str, Any]) -> str:
-    default = field.get("default")
-    if default in (None, UNSET_DEFAULT_SENTINEL):
+def _default(model: dict[str, Any], name: str) -> str:
+    default = model["properties"][name].get("default")
+    if default == UNSET_DEFAULT_SENTINEL and name in S3IncrementalComponent.model_fields:
+        # The schema of the component does not say what is no JSON.
+        default = S3IncrementalComponent.model_fields[name].default
+    if isinstance(default, timedelta):
+        default = f"{default.total_seconds():.0f}s"
+    if isinstance(default, dg.DefaultSensorStatus):
+        default = default.value
+    if default in (None, [], UNSET_DEFAULT_SENTINEL, PydanticUndefined):
         return ""
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 

@@ -138,31 +138,31 @@ def _time_window(start_date: str, end_date: str | None = None, **options: Any) -
 
 
 _PARTITIONS: Final[Mapping[str, tuple[Any, str, tuple[str, ...]]]] = {
-    "hourly": (dg.HourlyPartitionsDefinition, "One an hour.", (*_IN_TIME, "minute_offset")),
+    "hourly": (dg.HourlyPartitionsDefinition, "One partition an hour.", (*_IN_TIME, "minute_offset")),
     "daily": (
         dg.DailyPartitionsDefinition,
-        "One a day.",
+        "One partition a day.",
         (*_IN_TIME, "minute_offset", "hour_offset"),
     ),
     "weekly": (
         dg.WeeklyPartitionsDefinition,
-        "One a week.",
+        "One partition a week.",
         (*_IN_TIME, "minute_offset", "hour_offset", "day_offset"),
     ),
     "monthly": (
         dg.MonthlyPartitionsDefinition,
-        "One a month.",
+        "One partition a month.",
         (*_IN_TIME, "minute_offset", "hour_offset", "day_offset"),
     ),
     "time_window": (
         _time_window,
-        "One between two moments of a cron schedule.",
+        "One partition between two moments of a cron schedule.",
         ("cron_schedule", *_IN_TIME),
     ),
-    "static": (dg.StaticPartitionsDefinition, "Those that are listed.", ("partition_keys",)),
+    "static": (dg.StaticPartitionsDefinition, "Partitions that are listed.", ("partition_keys",)),
     "dynamic": (
         dg.DynamicPartitionsDefinition,
-        "Those that the sensor adds as their files come in.",
+        "Partitions that the sensor adds as their files come in.",
         ("name",),
     ),
 }
@@ -196,7 +196,7 @@ def _partition_types() -> list[type[BaseModel]]:
         types.append(_type(kind, description, **given))
     text = "The partitions of each dimension, by its name: group_by has a group of it."
     dimensions = (Mapping[str, _one_of(types)], Field(description=text))  # type: ignore[misc]
-    return [*types, _type("multi", "Those of several dimensions.", dimensions=dimensions)]
+    return [*types, _type("multi", "Partitions of several dimensions.", dimensions=dimensions)]
 
 
 def _made(written: Mapping[str, Any]) -> dg.PartitionsDefinition[Any]:

@@ -17,6 +17,7 @@ from dagster_s3inc.core.cursor_format import encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import LATE_FILE_CAPACITY, ScanLimits
 from dagster_s3inc.core.report import describe_scan
+from dagster_s3inc.core.reprocess import Reprocess
 from dagster_s3inc.core.validation import require_at_least, require_type
 from dagster_s3inc.errors import (
     CheckpointConflictError,
@@ -46,6 +47,15 @@ RECENT_LIMIT = 1_000_000
 """The checkpoint is a file, not a cursor: so many files keep their 11 bytes in it, and the
 watermark stays out of the lookback."""
 
+_FILTER_CHANGED = (
+    "The filter or the prefix changed. Of the files at or below the watermark, those that only the "
+    "new one matches count as returned. To have them returned, call reset_checkpoint(), which "
+    "starts over with every file."
+)
+_WITHOUT_RESET_JOB = (
+    "Without Dagster, reset_checkpoint() is the only reset: it starts over with every file."
+)
+
 # A reset must win against commits that come between its read and its write; each try takes two
 # requests, so that many in a row mean that something else is wrong.
 _RESET_TRIES = 10
@@ -73,7 +83,8 @@ class S3IncrementalProcessor:
         checkpoint_path: Where the checkpoint is kept: `s3://BUCKET/KEY` or a local path. If it
             lies below `path`, its own key is never returned.
         client: A boto3 S3 client; by default one from the environment, with adaptive retries.
-        objects: Which objects count.
+        objects: Which objects count. When it changes, older files that only the new filter lets
+            through count as returned; the log says so.
         lookback: For how long files are remembered one by one, up to a million of them; see
             `build_s3_incremental_sensor`.
         late_file_capacity: How many changes among older files a new process can tell apart; see
@@ -172,11 +183,16 @@ class S3IncrementalProcessor:
         document = CheckpointDocument.read(stored.text, storage_class)
         checkpoint = document.account(storage_class)
         selection = objects.selection(self._location.key, bucket=self._location.bucket)
+        given = None if checkpoint is None else encode_checkpoint(checkpoint)
+        changed = checkpoint is not None and checkpoint.selection not in (None, selection.hash)
+        if checkpoint is not None and changed:
+            # A sensor's runs tell what another filter let through; here nothing does.
+            checkpoint, given = replace(checkpoint, reprocess=Reprocess(accepts=True)), None
         scan = self._scanners[storage_class or ""].scan(
             self._client,
             replace(self._location, key=objects.list_prefix(self._location.key)),
             checkpoint or Checkpoint(),
-            given=None if checkpoint is None else encode_checkpoint(checkpoint),
+            given=given,
             selection=replace(selection, own_key=self._own_key),
             limits=replace(self._limits, policy=BatchPolicy(max_files=batch_size)),
         )
@@ -185,8 +201,10 @@ class S3IncrementalProcessor:
         self._pending = _Pending(following, stored.version)
         report = describe_scan(result, source=self._location.uri, seconds=time.monotonic() - began)
         _log.info(report.summary)
-        for warning in report.warnings:
+        for warning in (_FILTER_CHANGED,) if changed else report.warnings:
             _log.warning(warning)
+        if result.statistics.undecided is not None:
+            _log.warning(_WITHOUT_RESET_JOB)
         return [
             S3Location(self._location.bucket, each.key).uri
             for batch in result.batches

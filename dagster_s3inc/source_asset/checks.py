@@ -81,21 +81,15 @@ def build_s3_source_checks(
 
 
 def _repeated(check: dg.AssetCheckKey, last: dg.AssetCheckEvaluation | None) -> dg.AssetCheckResult:
-    if last is None:
-        return dg.AssetCheckResult(
-            asset_key=check.asset_key,
-            check_name=check.name,
-            passed=False,
-            severity=_WARN,
-            description="Not known: no tick has evaluated this yet. Is the sensor running?",
-        )
+    unknown = "Not known: no tick has evaluated this yet. Is the sensor running?"
+    found = last or _evaluation(check.asset_key, check.name, False, unknown, {}, _WARN)
     return dg.AssetCheckResult(
-        asset_key=check.asset_key,
-        check_name=check.name,
-        passed=last.passed,
-        severity=last.severity,
-        description=last.description,
-        metadata=last.metadata,
+        asset_key=found.asset_key,
+        check_name=found.check_name,
+        passed=found.passed,
+        severity=found.severity,
+        description=found.description,
+        metadata=found.metadata,
     )
 
 

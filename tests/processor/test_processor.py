@@ -296,12 +296,49 @@ def test_undecided_files_are_logged_until_a_reset(
     put(*more, days=9)
     caplog.clear()
     assert committed(make()) == committed(make()) == []
-    assert [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert "accept_listed" in caplog.text
+    assert "reset_checkpoint() is the only reset" in caplog.text
     client.put_object(Bucket=bucket, Key="new", Body=b"x")
     assert committed(make()) == [f"s3://{bucket}/new"]
     make().reset_checkpoint()
     caplog.clear()
     assert len(committed(make())) == 402
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def test_changed_filter(
+    moto: S3Server,
+    new_bucket: Callable[[S3Server], str],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Old files that only another filter lets through count as returned, and the log says so."""
+    bucket, client = new_bucket(moto), moto.client()
+    now = datetime.now(timezone.utc)
+
+    def put(name: str, days: int) -> None:
+        client.put_object(Bucket=bucket, Key=name, Body=b"x")
+        if days:
+            backdate(bucket, name, now - timedelta(days=days))
+
+    def committed(include: str) -> str:
+        caplog.clear()
+        objects = ObjectFilter(include=include)
+        processor = S3IncrementalProcessor(
+            f"s3://{bucket}", tmp_path / "cp", client=client, objects=objects
+        )
+        files = processor.get_new_files()
+        processor.commit_checkpoint()
+        return " ".join(uri.rpartition("/")[2] for uri in files)
+
+    put("a.csv", 3)
+    put("b.txt", 5)
+    assert committed("*.csv") == "a.csv"
+    put("c.txt", 0)
+    assert committed("*.*") == "c.txt"
+    assert "those that only the new one matches count as returned" in caplog.text
+    put("late.txt", 9)
+    assert [committed("*.*"), committed("*.*"), committed("*.*")] == ["", "late.txt", ""]
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
