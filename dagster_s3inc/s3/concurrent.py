@@ -44,10 +44,7 @@ Mapping = Callable[[Folders, Iterable[bytes]], Iterable[list[bytes]]]
 
 
 class Pace:
-    """How long requests take, compared with the work on their pages.
-
-    To be made and read in the thread that reads the pages.
-    """
+    """How long requests take, compared with the work on their pages, in the thread of both."""
 
     def __init__(self) -> None:
         self.pages = 0

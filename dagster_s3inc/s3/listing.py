@@ -35,8 +35,8 @@ from dagster_s3inc.s3.entry_parser import shown
 from dagster_s3inc.s3.failures import server_fault
 from dagster_s3inc.s3.key_ranges import KeyRanges
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.memory import ListingMemory, PageEnds
-from dagster_s3inc.s3.page_requests import Answer, PageRequests, TimeLimit, Workers
+from dagster_s3inc.s3.memory import ListingMemory
+from dagster_s3inc.s3.page_requests import Answer, PageRequests, Workers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -50,6 +50,7 @@ __all__ = [
 
 # Listings of fewer pages are not worth a thread, nor one request more than they have pages.
 _FEW_PAGES: Final = 8
+_FEW_POINTS: Final = _FEW_PAGES // PAGES
 
 # So many pages are read before anything is asked only to know where to split.
 _PAGES_BEFORE_DISCOVERY: Final = 10
@@ -64,9 +65,9 @@ class Listing:
     Attributes:
         server_time: When the server answered, by its own clock, in whole seconds.
         pages: All pages, the first included, in the order in which the server lists them; to be
-            read once, by one thread, and closed if not read to the end, since requests may be
-            under way. Reading on may raise any `S3RequestError`; what came before is then not a
-            whole listing, but the first part of one.
+            read once, by the thread that opened the listing, and closed if not read to the end,
+            since requests may be under way. Reading on may raise any `S3RequestError`; what came
+            before is then not a whole listing, but the first part of one.
         may_be_cut: Whether the listing can be stopped after a key, and gone on with `after` it.
         concurrent_requests: How many requests have been under way at a time, at most, so far.
     """
@@ -79,7 +80,6 @@ class Listing:
         after: bytes | None,
         max_concurrent_requests: int,
         memory: ListingMemory,
-        limit: TimeLimit,
         workers: Workers | None,
         in_key_order: bool,
     ) -> None:
@@ -88,14 +88,15 @@ class Listing:
         self.concurrent_requests = 1
         self._requests, self._location = requests, requests.location
         self._after, self._most = after, max_concurrent_requests
-        self._memory, self._limit, self._workers = memory, limit, workers
+        self._memory, self._workers = memory, workers
         self._known = memory.recall(self._location)
         self._last: bytes | None = None
         self._ranges = KeyRanges(self._location, after, in_key_order=in_key_order)
         if (range_ := self._ranges.take()) is not None:
             self._ranges.put(range_, first)
-        self._ends = PageEnds(len(first.page))
         self._pace = Pace()
+        self._points: list[bytes] = []
+        self._since_point = 0
         self.pages: Generator[Page, None, None] = self._read()
 
     @property
@@ -104,7 +105,6 @@ class Listing:
         return self._requests.sent
 
     def _read(self) -> Generator[Page, None, None]:
-        self._pace = Pace()
         try:
             with closing(self._in_order() if self.may_be_cut else self._as_listed()) as pages:
                 yield from pages
@@ -129,7 +129,7 @@ class Listing:
                         break
             if at_a_time > 1:
                 self.concurrent_requests = at_a_time
-                self._workers = self._workers or Workers(self._limit, self._location)
+                self._workers = self._workers or Workers(self._location, None)
                 self._split(self._workers, read)
                 with closing(self._pages(at_a_time)) as pages:
                     yield from map(self._passed, pages)
@@ -160,7 +160,10 @@ class Listing:
     def _passed(self, page: Page) -> Page:
         if page.last_key is not None:
             self._last = page.last_key
-        self._ends.add(page)
+            self._since_point += 1
+            if self._since_point == PAGES:
+                self._points.append(page.last_key)
+                self._since_point = 0
         return page
 
     def _worth(self, read: int) -> int:
@@ -168,7 +171,7 @@ class Listing:
         if self._last is None or self._ranges.is_over:
             return 1
         worth = 1
-        if read == 1 and len(self._points_ahead()) >= _FEW_PAGES:
+        if read == 1 and len(self._points_ahead()) >= _FEW_POINTS:
             worth = self._known.concurrent_requests or 1
         elif read >= _PAGES_BEFORE_DISCOVERY:
             worth = self._pace.worth()
@@ -176,19 +179,15 @@ class Listing:
 
     def _split(self, workers: Workers, read: int) -> None:
         points = self._points_ahead()
-        if len(points) >= _FEW_PAGES:
-            pages = max(1, min(PAGES, len(points) // self.concurrent_requests))
-            self._ranges.split(points[pages - 1 :: pages])
-            return
-        self._ranges.split(
-            discovered_split_points(
+        if len(points) < _FEW_POINTS:
+            points = discovered_split_points(
                 self._requests.folders,
                 self._location.key.encode(),
                 self._last or b"",
                 pages=read,
                 mapped=workers.map,
             )
-        )
+        self._ranges.split(points)
 
     def _points_ahead(self) -> Sequence[bytes]:
         points = self._known.split_points
@@ -199,12 +198,12 @@ class Listing:
             self._memory.note_concurrent_requests(self._location, self._pace.worth())
         if self._last is None:
             return
-        keys, is_whole = self._ends.keys, self._ranges.is_over
-        if is_whole and keys and keys[-1] == self._last:
+        is_whole = self._ranges.is_over
+        if is_whole and self._last in self._points[-1:]:
             # Nothing would lie after it.
-            keys = keys[:-1]
+            self._points.pop()
         to = None if is_whole else self._last
-        self._memory.note_split_points(self._location, keys, after=self._after, to=to)
+        self._memory.note_split_points(self._location, self._points, after=self._after, to=to)
 
 
 class _ListedKeys:
@@ -277,14 +276,13 @@ def open_listing(
     in_key_order = in_key_order and not location.bucket.endswith(_DIRECTORY_BUCKET)
     if after is not None and not in_key_order:
         raise KeyOrderError(f"{location} is not listed in the order of the keys")
-    limit = TimeLimit(deadline)
-    workers = None if deadline is None else Workers(limit, location)
+    workers = None if deadline is None else Workers(location, deadline)
     requests = PageRequests(client, location, page_size=page_size)
     try:
         first = _first(requests, after, workers)
         in_key_order = in_key_order and _may_be_in_key_order(first)
-        if not in_key_order:
-            limit.allow_a_whole_listing()
+        if workers is not None and not in_key_order:
+            workers.allow_a_whole_listing()
         if after is not None and not (in_key_order and _is_behind(first, after)):
             memory.note_disorder(location)
             raise KeyOrderError(
@@ -298,7 +296,6 @@ def open_listing(
             after=after,
             max_concurrent_requests=min(max_concurrent_requests, config.max_pool_connections),
             memory=memory,
-            limit=limit,
             workers=workers,
             in_key_order=in_key_order,
         )

@@ -8,15 +8,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from dagster_s3inc.core.page import Page
 from dagster_s3inc.errors import EndpointError
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.page_reader import key_at
 from dagster_s3inc.s3.page_requests import Workers
 
-__all__ = ["SPLIT_POINTS", "ListingMemory", "PageEnds", "Recollection"]
+__all__ = ["SPLIT_POINTS", "ListingMemory", "Recollection"]
 
-SPLIT_POINTS: Final = 8192
+SPLIT_POINTS: Final = 4096
 """Beyond, every second one is forgotten. Each takes as much memory as its key."""
 
 
@@ -24,7 +22,7 @@ class Recollection(NamedTuple):
     """What is known of a prefix.
 
     Attributes:
-        split_points: Keys with about as many objects between them as a page holds, in order.
+        split_points: Keys with about four pages of objects between them, in order.
         concurrent_requests: How many were worth it at the end of the last listing; None if it was
             too short to say.
         in_key_order: Whether nothing spoke against the order of the keys' bytes.
@@ -118,27 +116,3 @@ class ListingMemory:
             self._location, self._known = location, Recollection()
             self._may_trust_again = True
         return self._known
-
-
-class PageEnds:
-    """The key of every n-th object, whatever the pages in which the objects came.
-
-    Args:
-        unit: How many objects a full page has; 0 means that no keys are collected.
-    """
-
-    def __init__(self, unit: int) -> None:
-        self._unit = unit
-        self._since = 0
-        self.keys: list[bytes] = []
-
-    def add(self, page: Page) -> None:
-        """Goes on with a page."""
-        if not self._unit:
-            return
-        size = len(page)
-        at = self._unit - self._since - 1
-        while at < size:
-            self.keys.append(key_at(page, at))
-            at += self._unit
-        self._since = size + self._unit - 1 - at

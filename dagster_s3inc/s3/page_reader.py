@@ -51,7 +51,7 @@ from dagster_s3inc.s3.tag_table import CLOSE, OPEN, is_familiar, read_columns
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["BytesPage", "entries_taken_out", "key_at", "page_of"]
+__all__ = ["BytesPage", "entries_taken_out", "page_of"]
 
 # A wildcard one level up runs ahead of botocore's own handlers of `before-parse.s3.*`, one of which
 # parses the whole document to look for an error in it.
@@ -117,13 +117,6 @@ def page_of(response: Any, location: S3Location) -> Page:
     url_encoded = response.get("EncodingType") == "url"
     page = BytesPage(head, entries, tail, location, url_encoded=url_encoded)
     return page if page.is_familiar else ColumnsPage(page.parsed())
-
-
-def key_at(page: Page, row: int) -> bytes:
-    """The key of one entry, counted from 0."""
-    if isinstance(page, BytesPage):
-        return page.key_at(row)
-    return page.parsed().key(row)
 
 
 class BytesPage:
@@ -237,14 +230,6 @@ class BytesPage:
         return BytesPage(
             self._head, entries, self._tail, self._location, url_encoded=self.url_encoded
         )
-
-    def key_at(self, row: int) -> bytes:
-        """The key of one entry, counted from 0."""
-        if row == len(self) - 1 and self.last_key is not None:
-            return self.last_key
-        rest = self.entries.split(OPEN, row + 1)[-1]
-        key = self._familiar_key(OPEN + rest[: rest.find(CLOSE) + len(CLOSE)])
-        return self.parsed().key(row) if key is None else key
 
     def _familiar_key(self, entry: bytes) -> bytes | None:
         found = _KEY.search(entry)

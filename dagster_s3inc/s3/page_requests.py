@@ -9,10 +9,11 @@ client gives up, and does not keep the process from ending.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dagster_s3inc.core.page import Page
@@ -24,7 +25,7 @@ from dagster_s3inc.s3.page_reader import entries_taken_out, page_of
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["Answer", "PageRequests", "TimeLimit", "Workers"]
+__all__ = ["Answer", "PageRequests", "Workers"]
 
 # Dagster gives a sensor 60 s by default. What is left after these is for all else of a tick.
 _TICK_SECONDS: Final = 50.0
@@ -67,7 +68,7 @@ class PageRequests:
         self.location = location
         self._client = client
         self._limit: Any = {} if page_size is None else {"MaxKeys": page_size}
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._sent = 0
 
     @property
@@ -149,59 +150,31 @@ class PageRequests:
         return following
 
 
-class TimeLimit:
-    """How long a listing waits for its requests.
-
-    It is later than the deadline of the scan: the page that is on its way when the time is over is
-    still wanted. A listing that cannot be stopped in the middle, since the server does not list in
-    the order of the keys, may take nearly all the time that Dagster gives a tick.
-
-    Args:
-        deadline: When the scan shall end, by `time.monotonic`; None means never.
-    """
-
-    def __init__(self, deadline: float | None) -> None:
-        self._began = time.monotonic()
-        self._deadline = deadline
-        self._grace = 0.0
-        self._end = float("inf")
-        if deadline is not None:
-            budget = deadline - self._began
-            self._grace = min(max(_TICK_SECONDS - budget, _GRACE_BEYOND), max(budget, _LEAST_GRACE))
-            self._end = deadline + self._grace
-
-    def allow_a_whole_listing(self) -> None:
-        """Gives the time that a listing takes that cannot be stopped in the middle."""
-        self._end = max(self._end, self._began + _TICK_SECONDS)
-
-    def of_request(self) -> float | None:
-        """Until when a request is waited for that is sent now; None means for ever."""
-        if self._deadline is None:
-            return None
-        return min(self._end, max(self._deadline, time.monotonic()) + self._grace)
-
-    def is_over(self) -> bool:
-        """Whether nothing is waited for any more."""
-        return time.monotonic() > self._end
-
-
 class Workers:
     """Threads that send requests, as many as are under way at a time.
 
     Not `concurrent.futures`, whose threads are waited for when the process ends.
 
+    One waits longer than to the deadline of the scan, since the page that is on its way when the
+    time is over is still wanted. A listing that cannot be stopped in the middle may take nearly all
+    the time that Dagster gives a tick.
+
     Args:
-        limit: How long one waits for them.
         location: What is listed, for messages.
+        deadline: When the scan shall end, by `time.monotonic`; None means never.
     """
 
-    def __init__(self, limit: TimeLimit, location: S3Location) -> None:
-        self._limit, self._location = limit, location
+    def __init__(self, location: S3Location, deadline: float | None) -> None:
+        self.began = time.monotonic()
+        self._location = location
+        self._deadline = inf if deadline is None else deadline
+        budget = self._deadline - self.began
+        self._grace = min(max(_TICK_SECONDS - budget, _GRACE_BEYOND), max(budget, _LEAST_GRACE))
+        self._end = self._deadline + self._grace
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._done: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
-        self._closed = threading.Event()
+        self._closed = Event()
         self._threads = 0
-        self.began = time.monotonic()
         self.under_way = 0
         """How many jobs were given and not taken back."""
 
@@ -215,7 +188,7 @@ class Workers:
             self._threads += 1
             name = f"s3inc-request-{self._threads}"
             arguments = (self._jobs, self._done, self._closed)
-            threading.Thread(target=_work, args=arguments, name=name, daemon=True).start()
+            Thread(target=_work, args=arguments, name=name, daemon=True).start()
         self._jobs.put(job)
 
     @property
@@ -230,10 +203,8 @@ class Workers:
             EndpointError: None ended in time.
             Exception: What the job raised.
         """
-        until = self._limit.of_request()
         try:
-            seconds = None if until is None else max(0.0, until - time.monotonic())
-            result, error = self._done.get(timeout=seconds)
+            result, error = self._done.get(timeout=self._patience())
         except Empty:
             raise EndpointError(
                 f"Could not list {self._location}: the server did not answer in time (the scan "
@@ -258,6 +229,10 @@ class Workers:
             self._jobs.put(None)
         self._threads = 0
 
+    def allow_a_whole_listing(self) -> None:
+        """Gives the time that a listing takes that cannot be stopped in the middle."""
+        self._end = max(self._end, self.began + _TICK_SECONDS)
+
     @property
     def is_busy(self) -> bool:
         """Whether a thread is still waiting for an answer."""
@@ -266,13 +241,19 @@ class Workers:
     @property
     def is_hanging(self) -> bool:
         """Whether a thread is still waiting for an answer that nobody waits for any more."""
-        return self.is_busy and self._limit.is_over()
+        return self.is_busy and time.monotonic() > self._end
+
+    def _patience(self) -> float | None:
+        """For how many seconds a request is waited for; None means for ever."""
+        now = time.monotonic()
+        seconds = min(self._end, max(self._deadline, now) + self._grace) - now
+        return None if seconds == inf else max(0.0, seconds)
 
 
 def _work(
     jobs: SimpleQueue[_Job | None],
     done: SimpleQueue[tuple[Any, Exception | None]],
-    closed: threading.Event,
+    closed: Event,
 ) -> None:
     while (job := jobs.get()) is not None:
         try:

@@ -1,25 +1,9 @@
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.memory import SPLIT_POINTS, ListingMemory, PageEnds, Recollection
-from tests.s3.keyed import bytes_with, columns_with
+from dagster_s3inc.s3.memory import SPLIT_POINTS, ListingMemory, Recollection
 
 HERE = S3Location("bucket", "in/")
-
-
-@given(st.lists(st.integers(0, 7), max_size=20), st.integers(1, 5))
-def test_split_points_do_not_depend_on_the_pages(sizes: list[int], unit: int) -> None:
-    """Whatever pages a listing came in, every n-th key is a split point."""
-    keys = [f"{number:03}" for number in range(sum(sizes))]
-    for page_with in (columns_with, bytes_with):
-        ends, rest = PageEnds(unit), list(keys)
-        for size in sizes:
-            ends.add(page_with(rest[:size]))
-            del rest[:size]
-        assert ends.keys == [key.encode() for key in keys[unit - 1 :: unit]]
 
 
 def test_what_was_not_listed_keeps_its_split_points() -> None:

@@ -17,7 +17,7 @@ from dagster_s3inc.errors import EndpointError
 from dagster_s3inc.s3.concurrent import Pace
 from dagster_s3inc.s3.listing import ListingMemory, open_listing
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.page_requests import TimeLimit, Workers
+from dagster_s3inc.s3.page_requests import Workers
 from tests.faults import Exchange, FaultyProxy, faulty_proxy
 from tests.servers import S3Server, fill
 
@@ -129,23 +129,19 @@ def test_a_listing_in_another_order_has_more_time(monkeypatch: pytest.MonkeyPatc
     """A whole listing may take nearly a tick; a request of it, no longer than any other."""
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    limits = {budget: TimeLimit(now + budget) for budget in (1, 15, 30, 300)}
-    assert {budget: limit.of_request() for budget, limit in limits.items()} == {
-        1: 1003,
-        15: 1030,
-        30: 1050,
-        300: 1305,
-    }
-    for limit in limits.values():
-        limit.allow_a_whole_listing()
-    now = 1035.0
-    assert [limit.of_request() for limit in limits.values()] == [1037, 1050, 1050, 1305]
-    assert TimeLimit(None).of_request() is None
+    workers = {budget: Workers(PLACE, now + budget) for budget in (1, 15, 30, 300)}
+    expected = {1: 3, 15: 30, 30: 50, 300: 305}
+    assert {budget: each._patience() for budget, each in workers.items()} == expected
+    for each in workers.values():
+        each.allow_a_whole_listing()
+    now += 35
+    assert [each._patience() for each in workers.values()] == [2, 15, 15, 270]
+    assert Workers(PLACE, None)._patience() is None
 
 
 def test_threads_end_with_who_uses_them() -> None:
     """Threads that nobody uses any more end."""
-    workers = Workers(TimeLimit(None), PLACE)
+    workers = Workers(PLACE, None)
     assert sorted(workers.map(lambda number: number + 1, range(5))) == [1, 2, 3, 4, 5]
     assert not workers.is_busy
     closed = workers._closed
