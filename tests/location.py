@@ -76,6 +76,7 @@ landing = build_s3_incremental_sensor(
     else None,
     on_failure=os.environ.get("TEST_ON_FAILURE", "continue"),
     lookback=timedelta(hours=1),
+    late_file_capacity=int(os.environ.get("TEST_LATE_FILE_CAPACITY", "400")),
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 

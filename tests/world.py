@@ -26,7 +26,7 @@ from dagster._core.workspace.load_target import PythonFileTarget
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._serdes import deserialize_value, serialize_value
 
-from dagster_s3inc.batch import FILES_TAG, GENERATION_TAG
+from dagster_s3inc.runs.run_requests import FILES_TAG, GENERATION_TAG, REPEATS_TAG
 from tests.servers import S3Server
 
 LAUNCH = """
@@ -99,17 +99,22 @@ class World:
 
     def ticks(self) -> list[InstigatorTick]:
         """The sensor's ticks, newest first."""
-        [state] = self._states()
+        [state] = self.states()
         return list(self.instance.get_ticks(state.instigator_origin_id, state.selector_id))
 
     @property
     def cursor(self) -> str | None:
-        [state] = self._states()
+        [state] = self.states()
         return state.instigator_data.cursor
+
+    @property
+    def last_run_key(self) -> str | None:
+        [state] = self.states()
+        return state.instigator_data.last_run_key
 
     def set_cursor(self, cursor: str | None) -> None:
         """What the sensor's page does when a person edits the cursor."""
-        [state] = self._states()
+        [state] = self.states()
         data = state.instigator_data._replace(cursor=cursor)
         self.instance.update_instigator_state(state.with_data(data))
 
@@ -118,17 +123,21 @@ class World:
         runs = self.instance.get_runs(dg.RunsFilter(job_name="ingest"))
         found = []
         for run in reversed(runs):
-            config = run.run_config["resources"]["batch"]["config"]
-            keys = [file["key"] for file in config["files"]]
+            keys = keys_of(run)
             assert run.tags[FILES_TAG] == str(len(keys))
             found.append((int(run.tags[GENERATION_TAG]), keys))
         return found
 
-    def handed_over(self, generation: int = 1) -> Counter[str]:
-        """How often each key was handed over in a generation."""
+    def emitted(self, generation: int = 1) -> Counter[str]:
+        """How often each key was emitted in a generation, repeats included."""
         return Counter(
             key for number, keys in self.batches() if number == generation for key in keys
         )
+
+    def repeated(self) -> list[list[str]]:
+        """The keys of each run that repeats something, oldest first."""
+        runs = self.instance.get_runs(dg.RunsFilter(job_name="ingest"))
+        return [keys_of(run) for run in reversed(runs) if REPEATS_TAG in run.tags]
 
     def launch(self, job_name: str, run_config: Mapping[str, Any] | None = None) -> Any:
         """What the Launchpad does; returns the finished run, or the refusal's text."""
@@ -179,9 +188,15 @@ class World:
             patch.setattr(storage, "update_instigator_state", store_until_the_end)
             return self.tick()
 
-    def _states(self) -> list[Any]:
+    def states(self) -> list[Any]:
+        """What Dagster stores of the sensor: one state, or none before its first tick."""
         states = self.instance.all_instigator_state(instigator_type=InstigatorType.SENSOR)
         return [state for state in states if state.instigator_name == "landing"]
+
+
+def keys_of(run: dg.DagsterRun) -> list[str]:
+    """The keys of a run's batch."""
+    return [file["key"] for file in run.run_config["resources"]["batch"]["config"]["files"]]
 
 
 def _die(*_: Any) -> None:

@@ -99,7 +99,7 @@ def _preview_files(
         source.listed_location,
         begin,
         selection=selection,
-        ledger=sensor.ledger(instance, target.state.address),
+        given=target.text,
     )
     found = forecast(objects, sensor.limits.policy, group_of=selection.group_of, shown=SHOWN)
     metadata: dict[str, Any] = {

@@ -23,13 +23,9 @@ from dagster_s3inc.core.validation import (
 from dagster_s3inc.dagster_internals import DAGSTERS_TAGS, evaluation_of
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.runs.run_requests import OWN_TAGS, SOURCE_METADATA, RunRequests
+from dagster_s3inc.s3.listing import MAX_CONCURRENT_REQUESTS
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.s3.scanner import (
-    MAX_CONCURRENT_REQUESTS,
-    MAX_INDEX_BYTES,
-    TIME_BUDGET,
-    Scanner,
-)
+from dagster_s3inc.s3.scanner import MAX_INDEX_BYTES, TIME_BUDGET, Scanner
 from dagster_s3inc.sensor.backpressure import Backpressure, OnFailure
 from dagster_s3inc.sensor.evaluation import IncrementalSensor
 from dagster_s3inc.sensor.targets import Targets

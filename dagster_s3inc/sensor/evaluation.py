@@ -112,14 +112,6 @@ class IncrementalSensor:
         """What finds the failed batches of this sensor."""
         return Retry(address=address, requests=self.requests)
 
-    def ledger(
-        self, instance: dg.DagsterInstance | None, address: SensorAddress
-    ) -> InstanceLedger | None:
-        """Reads the sensor's runs, if a scan asks for it; None in a unit test."""
-        if instance is None:
-            return None
-        return InstanceLedger(instance, address, self.ledger_cache, time_budget=self.time_budget)
-
     def _limits(self, address: SensorAddress, assets: AssetsOfRun) -> ScanLimits:
         if self.max_request_bytes is None:
             return self.limits
@@ -140,7 +132,10 @@ class IncrementalSensor:
         start: Start,
         limits: ScanLimits,
     ) -> Scan:
-        ledger = self.ledger(instance, address)
+        ledger: InstanceLedger | None = None
+        if instance is not None:
+            cache, budget = self.ledger_cache, self.time_budget
+            ledger = InstanceLedger(instance, address, cache, time_budget=budget)
         scan = self.scanner.scan(
             client_of(getattr(context.resources, self.s3_resource_key)),
             self.source.listed_location,

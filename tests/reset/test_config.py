@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from dagster_s3inc import build_s3_incremental_sensor, build_s3_reset_job
-from dagster_s3inc.core.redo import Conditions
+from dagster_s3inc.core.reprocess import Conditions
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.reset import ResetConfig, What
 from dagster_s3inc.reset.config import Order
@@ -22,7 +22,7 @@ def order(**fields: Any) -> Order:
     return ResetConfig(**fields).order(SOURCE)
 
 
-def test_untouched_config_resets_everything() -> None:
+def test_default_config_resets_everything() -> None:
     """By default everything is processed again, and nothing else happens."""
     assert order() == Order(What.everything, Conditions(), dry_run=False, cancel_queued=False)
 
@@ -57,8 +57,10 @@ def test_conditions_are_read(fields: Any, conditions: Conditions) -> None:
             "modified_since and include given, but what is failed",
         ),
         ({"what": What.skip_failed, "cancel_queued": True}, "Leave cancel_queued out"),
-        ({"what": What.matching, "modified_since": "2026-11-22"}, "no time with a time zone"),
-        ({"what": What.matching, "modified_since": ""}, "no time with a time zone"),
+        ({"what": What.accept_listed, "cancel_queued": True}, "Leave cancel_queued out"),
+        ({"what": What.accept_listed, "include": ["a"]}, "include given, but what is accept_list"),
+        ({"what": What.matching, "modified_since": "2026-11-22"}, "not a time with a time zone"),
+        ({"what": What.matching, "modified_since": ""}, "not a time with a time zone"),
         ({"what": What.matching, "modified_since": "yesterday"}, "is 'yesterday'"),
         ({"what": What.matching, "include": ["a", " "]}, "an empty glob"),
         ({"what": What.matching, "include": ["s3://lake/landing/a*"]}, "below the sensor's"),
@@ -75,7 +77,7 @@ def test_contradictions_are_refused(fields: Any, message: str) -> None:
         order(**fields)
 
 
-def test_launchpad_tells_what_each_field_is() -> None:
+def test_launchpad_describes_each_field() -> None:
     """Every field has a description and a default, so that an empty launch is complete."""
 
     @dg.job

@@ -8,13 +8,14 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
+from dagster._core.scheduler.instigation import InstigatorStatus
 
 from dagster_s3inc import build_s3_incremental_sensor, build_s3_reset_job
-from dagster_s3inc.batch import BATCH_ID_TAG, GENERATION_TAG
-from dagster_s3inc.core.codec import decode_checkpoint
+from dagster_s3inc.core.cursor_format import decode_checkpoint
 from dagster_s3inc.errors import ConfigurationError, ResetError
+from dagster_s3inc.runs.run_requests import BATCH_ID_TAG, REPEATS_TAG, RESET_TAG, SKIPPED_TAG
 from tests.servers import S3Server
-from tests.world import EXECUTE_RUNS, World, open_world
+from tests.world import EXECUTE_RUNS, KilledError, World, open_world
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def world(moto: S3Server, new_bucket: Callable[[S3Server], str], tmp_path: Path)
 
 
 def said(world: World, run: dg.DagsterRun) -> dict[str, Any]:
-    """What the reset's run says it did."""
+    """What the reset's run shows of what it did."""
     [record] = world.instance.get_records_for_run(
         run.run_id, of_type=dg.DagsterEventType.STEP_OUTPUT
     ).records
@@ -55,10 +56,10 @@ def test_reset_from_the_launchpad(world: World) -> None:
         "takes effect": "now",
     }
     shown = decode_checkpoint(world.cursor or "")
-    assert (shown.generation, shown.floor, shown.recent) == (2, None, frozenset())
+    assert (shown.generation, shown.watermark, shown.recent) == (2, None, frozenset())
     world.tick()
     world.tick()
-    assert world.handed_over(generation=2) == {"in/a": 1, "in/b": 1}
+    assert world.emitted(generation=2) == {"in/a": 1, "in/b": 1}
     assert len(world.batches()) == 2
 
 
@@ -91,6 +92,8 @@ def test_tick_whose_cursor_a_reset_overwrites(
     assert decode_checkpoint(world.cursor or "").recent == frozenset()
     # Its batch would have another run key by now.
     moto.client().put_object(Bucket=world_bucket(), Key="in/a", Body=b"another")
+    # The first of these requests the lost tick's last run again.
+    world.tick()
     world.tick()
     assert world.batches() == [(1, ["in/a", "in/b"]), (2, ["in/a", "in/b"]), (2, ["in/a"])]
 
@@ -146,18 +149,18 @@ def test_in_process(world: World) -> None:
     assert job.execute_in_process(instance=world.instance, resources={"s3": None}).success
     assert decode_checkpoint(world.cursor or "").generation == 2
     world.tick()
-    assert world.handed_over(generation=2) == {"in/a": 1, "in/b": 1}
+    assert world.emitted(generation=2) == {"in/a": 1, "in/b": 1}
 
 
 def test_in_process_for_a_sensor_that_never_ran() -> None:
-    """A reset in process leaves its marker where no sensor has ticked yet."""
+    """A reset in process leaves its request where no sensor has ticked yet."""
     with dg.instance_for_test() as instance:
         job = build_s3_reset_job(sensor=make_sensor())
         result = job.execute_in_process(instance=instance, resources={"s3": None})
         assert result.success
         run = instance.get_run_by_id(result.run_id)
         assert run is not None
-        assert run.tags["dagster_s3inc/reset_sensor"] == "landing"
+        assert run.tags["dagster/s3inc/reset_sensor"] == "landing"
 
 
 def test_instance_without_sensors_is_refused() -> None:
@@ -222,28 +225,41 @@ def launch(world: World, job_name: str = "reset_landing", **fields: Any) -> Any:
 
 
 def test_matching_files_are_processed_again(world: World, moto: S3Server) -> None:
-    """What meets the conditions comes again, once; then what is new, as ever."""
+    """What meets the conditions comes again, once, in the same generation; then what is new."""
     bucket = world_bucket()
     moto.client().put_object(Bucket=bucket, Key="in/2026/c", Body=b"xyz")
     world.tick()
     before, order = world.cursor, {"what": "matching", "prefix": f"s3://{bucket}/in/2026/"}
-    foreseen = said(world, launch(world, **order, dry_run=True))
-    assert (foreseen["files"], foreseen["bytes"], foreseen["batches, at least"]) == (1, 3, 1)
-    assert [row["key"] for row in foreseen["first files"]] == ["in/2026/c"]
+    shown = said(world, launch(world, **order, dry_run=True))
+    assert (shown["files"], shown["bytes"], shown["batches, at least"]) == (1, 3, 1)
+    assert [row["key"] for row in shown["first files"]] == ["in/2026/c"]
     assert world.cursor == before
     assert "Nothing new in generation 1" in (world.tick().skip_reason or "")
 
     run = launch(world, **order)
-    told = said(world, run)
-    assert (told["what"], told["conditions"]) == ("matching", "under in/2026/")
-    assert (told["generation before"], told["generation after"]) == (1, 2)
-    assert told["takes effect"] == "with the sensor's next tick"
-    assert decode_checkpoint(world.cursor or "").generation == 1
+    shown = said(world, run)
+    assert (shown["what"], shown["conditions"]) == ("matching", "under in/2026/")
+    assert (shown["generation before"], shown["generation after"]) == (1, 1)
+    assert shown["takes effect"] == "with the sensor's next tick"
+    total = decode_checkpoint(world.cursor or "").total
     moto.client().put_object(Bucket=bucket, Key="in/2026/new", Body=b"x")
     world.tick()
+    # The ledger leaves it out, and so does the total by which the ledger proves itself.
+    assert decode_checkpoint(world.cursor or "").total == total
     world.tick()
-    assert world.batches()[1:] == [(2, ["in/2026/c"]), (2, ["in/2026/new"])]
-    assert "Nothing new in generation 2" in (world.tick().skip_reason or "")
+    assert world.batches()[1:] == [(1, ["in/2026/c"]), (1, ["in/2026/new"])]
+    assert world.repeated() == [["in/2026/c"]]
+    assert "Nothing new in generation 1" in (world.tick().skip_reason or "")
+    [repeated] = [run for run in world.instance.get_runs() if REPEATS_TAG in run.tags]
+    assert repeated.tags[REPEATS_TAG] == "reprocess"
+    assert repeated.tags[RESET_TAG] == run_tags(world, run)["dagster/s3inc/reset_at"]
+
+
+def run_tags(world: World, run: dg.DagsterRun) -> Any:
+    """The tags that a run has by now."""
+    found = world.instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return found.tags
 
 
 def test_dry_run_of_globs_that_match_nothing(world: World) -> None:
@@ -264,9 +280,9 @@ def world_bucket() -> str:
 def test_dry_run_of_everything(world: World) -> None:
     """A dry run counts what is listed, and needs to know its sensor better than by name."""
     world.tick()
-    foreseen = said(world, launch(world, dry_run=True))
-    assert (foreseen["what"], foreseen["files"], foreseen["bytes"]) == ("everything", 2, 2)
-    assert foreseen["oldest"] <= foreseen["newest"]
+    shown = said(world, launch(world, dry_run=True))
+    assert (shown["what"], shown["files"], shown["bytes"]) == ("everything", 2, 2)
+    assert shown["oldest"] <= shown["newest"]
     refused = launch(world, "reset_by_name", dry_run=True)
     assert "Build it with sensor= instead of sensor_name=" in world.errors_of(refused)
     assert decode_checkpoint(world.cursor or "").generation == 1
@@ -289,60 +305,73 @@ def failing(
         yield opened
 
 
-def of_generation(world: World, generation: int) -> list[str]:
-    return [key for number, keys in world.batches() if number == generation for key in keys]
+def processed(world: World) -> list[str]:
+    return [key.removeprefix("in/") for _, keys in world.batches() for key in keys]
 
 
 def test_failed_batches_are_requested_again(failing: World, moto: S3Server) -> None:
-    """Each failed batch is requested again, as it was; those that were made good are not."""
+    """Each failed batch is requested again, as it was; those that were repaired are not."""
     runs = failing.instance.get_runs(dg.RunsFilter(job_name="ingest"))
     failing.reexecute(runs[-1])
     order = {"what": "failed"}
-    foreseen = said(failing, launch(failing, "reset_by_name", **order, dry_run=True))
-    assert foreseen["batches"] == 1
-    assert [row["newest run"] for row in foreseen["failed batches"]] == [runs[-2].run_id]
+    shown = said(failing, launch(failing, "reset_by_name", **order, dry_run=True))
+    assert shown["batches"] == 1
+    assert [row["newest run"] for row in shown["failed batches"]] == [runs[-2].run_id]
 
     moto.client().put_object(Bucket=world_bucket(), Key="in/new", Body=b"x")
     launch(failing, **order)
     failing.hold.with_name("fail").touch()
+    before = decode_checkpoint(failing.cursor or "")
+    count = len(processed(failing))
     failing.tick()
-    assert of_generation(failing, 2) == ["in/b"]
-    assert decode_checkpoint(failing.cursor or "").generation == 1
+    assert processed(failing)[count:] == ["b"]
+    after = decode_checkpoint(failing.cursor or "")
+    assert (after.generation, after.sequence) == (1, before.sequence + 1)
+    assert (after.reset_seen, after.total) == (None, before.total)
     failing.hold.with_name("fail").unlink()
     failing.tick()
-    assert of_generation(failing, 2) == ["in/b", "in/new"]
-    checkpoint = decode_checkpoint(failing.cursor or "")
-    assert (checkpoint.generation, checkpoint.origin) == (2, 1)
+    assert processed(failing)[count:] == ["b", "new"]
+    assert decode_checkpoint(failing.cursor or "").reset_seen is not None
 
-    # It failed again, in the later generation.
+    # It failed again.
     launch(failing, **order)
     failing.tick()
     failing.tick()
-    assert of_generation(failing, 3) == ["in/b"]
-    [again] = [run for run in failing.instance.get_runs() if run.tags.get(GENERATION_TAG) == "3"]
-    assert again.run_config["resources"]["batch"]["config"] == {
-        **runs[-2].run_config["resources"]["batch"]["config"],
-        "generation": 3,
-    }
+    assert processed(failing)[count:] == ["b", "new", "b"]
+    assert failing.repeated() == [["in/b"], ["in/b"]]
+    again = failing.instance.get_runs(dg.RunsFilter(job_name="ingest"), limit=1)[0]
+    assert again.run_config == runs[-2].run_config
     assert again.tags[BATCH_ID_TAG] == runs[-2].tags[BATCH_ID_TAG]
     launch(failing, **order)
-    assert "Nothing new in generation 4" in (failing.tick().skip_reason or "")
+    assert "Nothing new in generation 1" in (failing.tick().skip_reason or "")
 
 
-def test_failed_batches_are_bounded_and_skipped(failing: World) -> None:
-    """Skipped batches are not requested again; no more are in a tick than the sensor allows."""
+def test_lost_tick_of_failed_batches(failing: World) -> None:
+    """A tick that requested failed batches, and was lost, is carried out as it was decided."""
+    launch(failing, what="failed")
+    count = len(processed(failing))
+    failing.tick_unstored()
+    for _ in range(3):
+        failing.tick()
+    assert processed(failing)[count:] == ["a", "b"]
+    checkpoint = decode_checkpoint(failing.cursor or "")
+    assert (checkpoint.generation, checkpoint.sequence) == (1, 3)
+
+
+def test_failed_batches_are_skipped(failing: World) -> None:
+    """Skipped batches are not requested again, and those of generations before do not count."""
     failing.hold.with_name("fail").touch()
     failing.launch("reset_landing")
     for _ in range(2):
         failing.tick()
     failing.hold.with_name("fail").unlink()
-    # Of the generation before, nothing counts any more.
     skipped = said(failing, launch(failing, what="skip_failed"))
     assert skipped["batches skipped"] == 4
     assert decode_checkpoint(failing.cursor or "").generation == 2
+    count = len(processed(failing))
     launch(failing, what="failed")
     failing.tick()
-    assert of_generation(failing, 3) == []
+    assert processed(failing)[count:] == []
 
 
 QUEUE_RUNS = {
@@ -388,19 +417,85 @@ def test_queued_runs_are_cancelled(
         world.tick()
         assert statuses() == ["QUEUED"] * 3
         order = {"what": "matching", "prefix": "in/2026/", "cancel_queued": True}
-        foreseen = reset(**order, dry_run=True)
-        assert foreseen["queued runs that would be cancelled"] == 1
+        shown = reset(**order, dry_run=True)
+        assert shown["queued runs that would be cancelled"] == 1
         assert statuses() == ["QUEUED"] * 3
         assert reset(**order)["queued runs cancelled"] == 1
         assert statuses() == ["CANCELED", "QUEUED", "QUEUED"]
         world.tick()
-        assert world.handed_over(generation=2) == {"in/2026/a": 1}
+        assert world.emitted() == {"in/a": 1, "in/b": 1, "in/2026/a": 2}
         assert "queued runs cancelled" not in reset()
         assert statuses() == ["CANCELED", "QUEUED", "QUEUED", "QUEUED"]
         world.tick()
         assert reset(what="failed", cancel_queued=True)["queued runs cancelled"] == 6
         assert statuses() == ["CANCELED"] * 7
-        # Of the generations since everything was reset, all batches were cancelled.
+        # Of the generation that began when everything was reset, all batches were cancelled.
         world.tick()
-        assert world.handed_over(generation=4) == world.handed_over(generation=3)
+        assert world.emitted(2) == {"in/a": 2, "in/b": 2, "in/2026/a": 2}
         assert statuses() == ["CANCELED"] * 7 + ["QUEUED"] * 3
+
+
+@pytest.mark.parametrize("point", ["add_run_tags", "cancel_run"])
+def test_reset_killed_halfway(
+    moto: S3Server,
+    new_bucket: Callable[[S3Server], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    point: str,
+) -> None:
+    """A reset of matching files that is killed while it cancels runs is honoured all the same."""
+    bucket = new_bucket(moto)
+    for key in ("in/a", "in/b"):
+        moto.client().put_object(Bucket=bucket, Key=key, Body=b"x")
+    uri = f"s3://{bucket}/in/"
+    sensor = build_s3_incremental_sensor(name="landing", uri=uri, job=ingest)
+    job = build_s3_reset_job(sensor=sensor)
+    config = {"what": "matching", "prefix": "in/", "cancel_queued": True}
+    calls: list[Any] = []
+
+    def die_at_the_second(*_: Any) -> None:
+        calls.append(point)
+        if len(calls) == 2:
+            raise KilledError
+
+    with open_world(moto, uri, tmp_path, max_files=1, settings=QUEUE_RUNS) as world:
+        world.tick()
+        with monkeypatch.context() as patch:
+            owner: Any = world.instance
+            owner = owner.run_coordinator if point == "cancel_run" else owner
+            before = getattr(owner, point)
+
+            def call(*args: Any) -> Any:
+                die_at_the_second()
+                return before(*args)
+
+            patch.setattr(owner, point, call)
+            with pytest.raises(KilledError):
+                job.execute_in_process(
+                    {"ops": {"reset_landing_checkpoint": {"config": config}}},
+                    instance=world.instance,
+                    resources={"s3": moto.client()},
+                )
+        for _ in range(2):
+            world.tick()
+        assert world.emitted() == {"in/a": 2, "in/b": 2}
+        marked = [run for run in world.instance.get_runs() if SKIPPED_TAG in run.tags]
+        assert len(marked) == (0 if point == "add_run_tags" else 2)
+
+
+def test_sensor_stopped_while_the_reset_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop or a start that someone pressed since the reset began is not undone."""
+    world.tick()
+    [state] = world.states()
+    add_run_tags = dg.DagsterInstance.add_run_tags
+
+    def stop_behind(self: dg.DagsterInstance, run_id: str, tags: Any) -> None:
+        add_run_tags(self, run_id, tags)
+        self.update_instigator_state(state.with_status(InstigatorStatus.STOPPED))
+
+    monkeypatch.setattr(dg.DagsterInstance, "add_run_tags", stop_behind)
+    job = build_s3_reset_job(sensor=make_sensor())
+    assert job.execute_in_process(instance=world.instance, resources={"s3": None}).success
+    [state] = world.states()
+    assert state.status == InstigatorStatus.STOPPED
+    assert decode_checkpoint(world.cursor or "").generation == 2

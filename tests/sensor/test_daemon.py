@@ -1,4 +1,4 @@
-"""The sensor under a real daemon iteration: what is handed over, whatever happens to it."""
+"""The sensor under a real daemon iteration: what is emitted, whatever happens to it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from typing import Any
 import dagster._daemon.sensor
 import pytest
 from dagster import DagsterRunStatus
-from dagster._core.scheduler.instigation import TickStatus
+from dagster._core.definitions.instigation_logger import get_instigation_log_records
+from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
-from dagster_s3inc.core.codec import decode_checkpoint
+from dagster_s3inc.core.cursor_format import decode_checkpoint
 from tests.servers import S3Server, backdate
 from tests.world import LAUNCH_RESETS_ALONE, World, die_in_a_tick, open_world, packed_ref, succeeded
 
@@ -48,7 +49,7 @@ def keys(*names: str) -> list[str]:
 
 
 def test_new_overwritten_deleted(world: World, moto: S3Server, bucket: str, put: Any) -> None:
-    """A new and an overwritten file are handed over, a deleted one is not missed."""
+    """A new and an overwritten file are emitted, a deleted one is not missed."""
     put("a", "b", "c")
     world.tick()
     moto.client().delete_object(Bucket=bucket, Key="in/a")
@@ -77,22 +78,25 @@ def test_runs_read_their_files(world: World, put: Any) -> None:
     assert run.status == DagsterRunStatus.SUCCESS
     said = [record.user_message for record in world.instance.all_logs(run.run_id)]
     assert "read {'in/a': 1, 'in/b': 1}" in said
-    tags = {name: run.tags[f"dagster_s3inc/{name}"] for name in ("generation", "files", "bytes")}
-    assert tags == {"generation": "1", "files": "2", "bytes": "2"}
-    assert run.tags["dagster_s3inc/source"].startswith("s3://bucket-")
-    assert run.tags["dagster/run_key"] == f"1:{run.tags['dagster_s3inc/batch_id']}"
+    names = ("generation", "sequence", "files", "bytes")
+    tags = {name: run.tags[f"dagster/s3inc/{name}"] for name in names}
+    assert tags == {"generation": "1", "sequence": "0", "files": "2", "bytes": "2"}
+    assert run.tags["dagster_s3inc/files"] == "2 (2 bytes)"
+    assert run.tags["dagster/s3inc/source"].startswith("s3://bucket-")
+    assert run.tags["dagster/run_key"] == f"1:0:{run.tags['dagster/s3inc/batch_id']}"
 
 
-def test_idle_tick_tells_what_it_saw(world: World, put: Any) -> None:
+def test_idle_tick_describes_what_it_saw(world: World, put: Any) -> None:
     """A tick with nothing new says so with numbers."""
     put("a", "b")
     world.tick()
     reason = world.tick().skip_reason
-    assert "Nothing new in generation 1: looked at 2 objects (2 bytes)" in reason
-    assert "the newest is in/b of 20" in reason
+    assert "Nothing new in generation 1" in reason
+    assert "2 objects (2 bytes)" in reason
+    assert "in/b of 20" in reason
 
 
-def test_tick_that_could_not_look_fails(
+def test_tick_that_could_not_list_fails(
     world: World, moto: S3Server, bucket: str, put: Any
 ) -> None:
     """A tick that could not list fails with the reason, and the cursor stays."""
@@ -109,13 +113,15 @@ def test_tick_that_could_not_look_fails(
 
 
 def test_unreadable_cursor_is_left_until_a_reset(world: World, put: Any) -> None:
-    """A cursor that cannot be read fails the tick, which names the reset job; that mends it."""
+    """A cursor that cannot be read fails the tick, which names the reset job; that repairs it."""
     put("a")
     world.tick()
+    stored = world.cursor or ""
     for cursor, says in (
-        ("landing/2026/x.csv", "it is no JSON"),
+        ("landing/2026/x.csv", "JSON"),
         ('{"version":9}', "is of version 9"),
-        ('{"version":1,"generation":0}', "its generation is 0"),
+        ('{"version":1,"generation":1}', "is of version 1"),
+        (stored.replace('"generation":1', '"generation":0'), "its generation is 0"),
     ):
         world.set_cursor(cursor)
         tick = world.tick()
@@ -125,7 +131,7 @@ def test_unreadable_cursor_is_left_until_a_reset(world: World, put: Any) -> None
         assert world.cursor == cursor
     assert world.launch("reset_landing").status == DagsterRunStatus.SUCCESS
     world.tick()
-    assert world.handed_over(generation=2) == {"in/a": 1}
+    assert world.emitted(generation=2) == {"in/a": 1}
 
 
 @pytest.mark.parametrize("point", ["RUN_IDS_RESERVED", "RUN_CREATED", "RUN_LAUNCHED"])
@@ -142,34 +148,53 @@ def test_killed_daemon_loses_and_repeats_nothing(world: World, put: Any, point: 
     put("m")
     for _ in range(3):
         world.tick()
-    assert world.handed_over() == dict.fromkeys(keys(*"abcdefghijklm"), 1)
+    assert world.emitted() == dict.fromkeys(keys(*"abcdefghijklm"), 1)
     assert [len(batch) for _, batch in world.batches()] == [5, 5, 2, 1]
 
 
 def test_killed_before_the_cursor_was_stored(world: World, put: Any) -> None:
-    """A daemon killed after a tick's end, and before its cursor was stored: each file once."""
+    """A daemon killed after a tick's end, and before its cursor was stored: each file once.
+
+    The next tick requests the last run again, so that Dagster stores its key; then all goes on.
+    """
     put(*"abcdef")
     assert succeeded(world.tick_unstored())
     assert not world.cursor
     put("c", body="another")
+    again = world.tick()
+    assert (again.status, again.run_keys) == (TickStatus.SKIPPED, [world.last_run_key])
+    assert decode_checkpoint(world.cursor or "").sequence == 1
     assert succeeded(world.tick())
     assert world.batches() == [(1, keys(*"abcde")), (1, keys("f")), (1, keys("c"))]
     assert world.tick().status == TickStatus.SKIPPED
 
 
+def test_cursor_cleared_twice_around_a_lost_tick(world: World, put: Any) -> None:
+    """Each clearing starts a generation of its own, though a tick in between was lost."""
+    put("a")
+    world.tick()
+    world.set_cursor("")
+    assert succeeded(world.tick_unstored())
+    world.tick()
+    world.set_cursor("")
+    world.tick()
+    assert [generation for generation, _ in world.batches()] == [1, 2, 3]
+
+
 def test_ticks_go_on_after_a_cursor_that_was_not_stored(
     world: World, bucket: str, put: Any
 ) -> None:
-    """What one tick finds and the next one hands over is not forgotten between them."""
+    """What one tick finds and the next one emits is not forgotten between them."""
     now = datetime.now(timezone.utc)
     put("a")
     backdate(bucket, "in/a", now - timedelta(days=1))
     world.tick_unstored()
-    assert world.tick().status == TickStatus.SKIPPED
+    for _ in range(2):
+        assert world.tick().status == TickStatus.SKIPPED
     put("late")
     backdate(bucket, "in/late", now - timedelta(days=2))
-    assert world.tick().status == TickStatus.SKIPPED
-    assert succeeded(world.tick())
+    for _ in range(2):
+        world.tick()
     assert world.batches() == [(1, keys("a")), (1, keys("late"))]
 
 
@@ -218,7 +243,7 @@ def test_thousand_objects_in_ten_runs(moto: S3Server, bucket: str, tmp_path: Pat
 def test_backlog_goes_out_tick_by_tick(
     moto: S3Server, bucket: str, put: Any, tmp_path: Path
 ) -> None:
-    """What a tick may not hand over waits for the next, in order, and the tick says how much."""
+    """What a tick may not emit waits for the next, in order, and the tick says how much."""
     put(*"abcdefg")
     uri = f"s3://{bucket}/in/"
     with open_world(moto, uri, tmp_path, max_files=2, max_batches=2) as world:
@@ -248,9 +273,9 @@ def test_reset_during_a_slow_tick(moto: S3Server, bucket: str, put: Any, tmp_pat
             world.hold.unlink()
             ticking.join(60)
         assert decode_checkpoint(world.cursor or "").generation == 1
-        assert world.handed_over() == dict.fromkeys(keys("a", "b", "c"), 1)
+        assert world.emitted() == dict.fromkeys(keys("a", "b", "c"), 1)
         world.tick()
-        assert world.handed_over(generation=2) == dict.fromkeys(keys("a", "b", "c"), 1)
+        assert world.emitted(generation=2) == dict.fromkeys(keys("a", "b", "c"), 1)
         assert world.tick().status == TickStatus.SKIPPED
 
 
@@ -263,6 +288,71 @@ def test_cursor_cleared_by_hand(world: World, put: Any, cleared: str | None) -> 
     world.tick()
     assert world.batches() == [(1, keys("a", "b")), (2, keys("a", "b"))]
     assert world.tick().status == TickStatus.SKIPPED
+
+
+def test_version_that_comes_back_is_processed_again(
+    world: World, moto: S3Server, bucket: str, put: Any
+) -> None:
+    """Deleting the newest version of an object shows the one before it: its run starts, twice."""
+    client = moto.client()
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    put("a", body="good")
+    world.tick()
+    etags = []
+    for _ in range(2):
+        bad = client.put_object(Bucket=bucket, Key="in/a", Body=b"bad")["VersionId"]
+        assert succeeded(world.tick())
+        client.delete_object(Bucket=bucket, Key="in/a", VersionId=bad)
+        assert succeeded(world.tick())
+    runs = reversed(world.instance.get_runs())
+    etags = [run.run_config["resources"]["batch"]["config"]["files"][0]["etag"] for run in runs]
+    good, bad = etags[:2]
+    assert etags == [good, bad, good, bad, good]
+    assert "Nothing new" in (world.tick().skip_reason or "")
+
+
+def test_cursor_set_back_by_hand(world: World, put: Any) -> None:
+    """What came after an older cursor is requested again, and the tick says so."""
+    put("a")
+    world.tick()
+    older = world.cursor
+    put("b")
+    world.tick()
+    put("c")
+    world.tick()
+    world.set_cursor(older)
+    tick = world.tick()
+    assert succeeded(tick)
+    assert "The cursor was set back by hand" in logs_of(world, tick)
+    assert world.batches()[3:] == [(1, keys("b", "c"))]
+    checkpoint = decode_checkpoint(world.cursor or "")
+    assert (checkpoint.generation, checkpoint.sequence, checkpoint.total) == (1, 4, None)
+    idle = world.tick()
+    assert "Nothing new" in (idle.skip_reason or "")
+    assert "set back" not in (idle.skip_reason or "")
+
+
+def test_cursor_set_back_with_nothing_to_request(
+    world: World, moto: S3Server, bucket: str, put: Any
+) -> None:
+    """The tick says so too where everything that came after the older cursor is gone."""
+    put("a")
+    world.tick()
+    older = world.cursor
+    put("b")
+    world.tick()
+    moto.client().delete_object(Bucket=bucket, Key="in/b")
+    world.set_cursor(older)
+    assert "The cursor was set back by hand" in (world.tick().skip_reason or "")
+    assert "set back" not in (world.tick().skip_reason or "")
+
+
+def logs_of(world: World, tick: InstigatorTick) -> str:
+    """What the tick's evaluation logged."""
+    assert tick.log_key
+    return "\n".join(
+        record["msg"] for record in get_instigation_log_records(world.instance, tick.log_key)
+    )
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:

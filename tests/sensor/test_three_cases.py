@@ -16,7 +16,7 @@ from tests.servers import S3Server
 from tests.world import open_world
 
 Round = Callable[[], list[str]]
-"""Hands over one batch, commits it, and returns its keys in order."""
+"""Emits one batch, commits it, and returns its keys in order."""
 
 Opener = Callable[[int], AbstractContextManager[Round]]
 
