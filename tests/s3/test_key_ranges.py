@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_s3inc.core.page import Page
@@ -179,6 +179,7 @@ def test_small_ranges_are_joined() -> None:
     assert 100 <= server.requests <= 400
 
 
+@settings(max_examples=15)
 @given(st.integers(0, 3), CHANCES)
 def test_little_waits_to_be_read(seed: int, chance: random.Random) -> None:
     """Of a long listing that nobody reads, only so many pages are fetched."""
