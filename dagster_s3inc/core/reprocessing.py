@@ -98,6 +98,8 @@ def scan_again(
     if count < len(found):
         after = found.columns.key(count - 1).decode("utf-8") if count else reprocess.after
         goes_on = replace(reprocess, after=after)
+    elif again.stopped_at is not None:
+        goes_on = replace(reprocess, after=again.stopped_at.decode("utf-8"))
     elif rest is not None:
         goes_on = replace(reprocess, after=max(reprocess.after, rest.after.decode("utf-8")))
     if goes_on is not None and rest is not None and index is None:
@@ -248,6 +250,8 @@ class _Again:
         )
         self.covers_all = True
         self.objects, self.bytes = 0, 0
+        self.stopped_at: bytes | None = None
+        """The key after which nothing more was kept; None if everything was."""
         self._found: list[Candidates] = []
         self._count = 0
 
@@ -301,6 +305,7 @@ class _Again:
 
     def _take(self, part: Columns, stretch: Stretch, enough: int) -> None:
         if self._count > enough:
+            self.stopped_at = self._found[-1].columns.key(-1)
             return
         rows = np.flatnonzero(self.meets(part, stretch))
         if not len(rows):
