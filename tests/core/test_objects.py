@@ -29,34 +29,34 @@ def test_empty_key_comes_first(key: str) -> None:
     assert bound > make_object(key, -1e-6).position
 
 
-def test_identity_is_part_of_the_stored_format() -> None:
-    """Identities are in stored checkpoints, so they stay as they are for all time."""
-    assert make_object("in/é.csv", 7.5, etag="9a0364b9").identity == 16583760288362070649
+def test_fingerprint_is_part_of_the_stored_format() -> None:
+    """Fingerprints are in stored checkpoints, so they stay as they are for all time."""
+    assert make_object("in/é.csv", 7.5, etag="9a0364b9").fingerprint == 16583760288362070649
 
 
 @given(KEYS, st.integers(0, 999_999), st.integers(0, 999_999))
-def test_identity_ignores_what_makes_no_new_version(key: str, one: int, other: int) -> None:
+def test_fingerprint_ignores_what_makes_no_new_version(key: str, one: int, other: int) -> None:
     """Fractions of the second, the storage class and the size make no new version."""
     first = make_object(key, one / 1e6)
     second = make_object(key, other / 1e6, size=2, storage_class="GLACIER")
-    assert first.identity == second.identity
-    assert 0 <= first.identity < 2**64
+    assert first.fingerprint == second.fingerprint
+    assert 0 <= first.fingerprint < 2**64
 
 
 @given(KEYS, KEYS, st.integers(-(10**10), 10**10), st.integers(-(10**10), 10**10))
-def test_identity_tells_versions_apart(key: str, other: str, when: int, later: int) -> None:
-    """Another key, another ETag and another second each make another identity."""
-    identity = make_object(key, when).identity
-    assert (make_object(other, when).identity == identity) == (key == other)
-    assert (make_object(key, later).identity == identity) == (when == later)
-    assert make_object(key, when, etag="e2").identity != identity
+def test_fingerprint_tells_versions_apart(key: str, other: str, when: int, later: int) -> None:
+    """Another key, another ETag and another second each make another fingerprint."""
+    fingerprint = make_object(key, when).fingerprint
+    assert (make_object(other, when).fingerprint == fingerprint) == (key == other)
+    assert (make_object(key, later).fingerprint == fingerprint) == (when == later)
+    assert make_object(key, when, etag="e2").fingerprint != fingerprint
 
 
-def test_identity_does_not_depend_on_the_zone() -> None:
+def test_fingerprint_does_not_depend_on_the_zone() -> None:
     """The same moment written in another zone is the same version."""
     here = make_object("a", 3)
     there = here._replace(last_modified=here.last_modified.astimezone(timezone(timedelta(hours=5))))
-    assert there.identity == here.identity
+    assert there.fingerprint == here.fingerprint
 
 
 @given(TIMES)
