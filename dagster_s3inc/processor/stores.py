@@ -156,7 +156,7 @@ class CheckpointObject:
         self._writer = uuid4().hex
         self._etags_in_quotes = True
         self._honoured: set[str] = set()
-        self._ignored = False
+        self._ignores: ConditionalWritesError | None = None
 
     def read(self) -> StoredText:
         """Reads the object; raises S3RequestError where it cannot be read."""
@@ -182,8 +182,8 @@ class CheckpointObject:
                 if self.read().version != replacing:
                     raise _conflict(self.name)
                 self._put(text)
-            elif self._ignored:
-                raise _ignored(self.name)
+            elif self._ignores is not None:
+                raise self._ignores
             else:
                 self._write_if_unchanged(text, replacing)
 
@@ -217,8 +217,13 @@ class CheckpointObject:
         if kind in self._honoured:
             return
         if self._put(text, kind, "*" if kind == "IfNoneMatch" else self._NO_ETAG) is None:
-            self._ignored = True
-            raise _ignored(self.name)
+            self._ignores = _without_conditions(
+                self.name,
+                f"ignores the condition of a conditional write ({kind}): it accepted one that it "
+                f"had to refuse. The first write was made; if another processor had written the "
+                f"checkpoint in the meantime, that is overwritten",
+            )
+            raise self._ignores
 
     def _put(self, text: str, kind: str | None = None, expected: str = "") -> str | None:
         """Sends a write; gives the error code if the server refused it because of the condition."""
@@ -274,15 +279,6 @@ def _conflict(name: str) -> CheckpointConflictError:
         f"The checkpoint {name} was written by someone else since this processor read it, so "
         f"nothing was written. Another processor uses the same checkpoint, or it was reset. "
         f"Undo what you made of these files, and call get_new_files() for what is new now."
-    )
-
-
-def _ignored(name: str) -> ConditionalWritesError:
-    return _without_conditions(
-        name,
-        "ignores the condition of a conditional write (If-None-Match, If-Match): it accepted one "
-        "that it had to refuse. The first write was made; if another processor had written the "
-        "checkpoint in the meantime, that is overwritten",
     )
 
 

@@ -282,7 +282,7 @@ def test_name_that_no_or_two_code_locations_have(world: World, run: Any) -> None
     for option in ("--location", "--repository"):
         said = " ".join(run("status", "--sensor", "landing", option, "x", code=1).stderr.split())
         assert "in other places: tests (__repository__). Fix --location" in said
-    [state] = world._states()
+    [state] = world.states()
     place = state.origin.repository_origin
     elsewhere = place.code_location_origin._replace(location_name="elsewhere")
     origin = state.origin._replace(repository_origin=place._replace(code_location_origin=elsewhere))
