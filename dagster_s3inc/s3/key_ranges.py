@@ -29,6 +29,7 @@ from typing import Final
 
 import numpy as np
 
+from dagster_s3inc.core.columns import Columns
 from dagster_s3inc.core.page import ColumnsPage, Page
 from dagster_s3inc.errors import KeyOrderError
 from dagster_s3inc.s3.failures import server_fault
@@ -261,7 +262,7 @@ def _before(page: Page, key: bytes) -> Page | None:
     place = page.find(key)
     if place is not None and isinstance(page, BytesPage):
         if place == 0:
-            return ColumnsPage(page.parsed().only(np.arange(0)))
+            return ColumnsPage(Columns.of(()))
         cut = page.before(place)
         if cut.is_familiar:
             return cut

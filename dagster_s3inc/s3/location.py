@@ -38,7 +38,7 @@ class S3Location:
         """Reads `s3://BUCKET` or `s3://BUCKET/KEY`.
 
         Raises:
-            ConfigurationError: It is no such URI; the message shows one.
+            ConfigurationError: It is not such a URI; the message shows one.
         """
         if not isinstance(uri, str) or not uri.startswith(_SCHEME):
             raise ConfigurationError(

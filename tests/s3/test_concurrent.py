@@ -12,7 +12,7 @@ import pytest
 from botocore.config import Config
 
 from dagster_s3inc.errors import CredentialsError
-from dagster_s3inc.s3.client import make_client
+from dagster_s3inc.s3.client import make_client, pool_warning
 from dagster_s3inc.s3.concurrent import (
     MAX_CONCURRENT_REQUESTS,
     Pace,
@@ -160,9 +160,19 @@ def test_our_client_keeps_a_connection_for_each_request(monkeypatch: pytest.Monk
     assert config.max_pool_connections == MAX_CONCURRENT_REQUESTS
 
 
+def test_a_client_that_keeps_few_connections_is_said(moto: S3Server) -> None:
+    """Where the client bounds the requests at a time, the warning says how to change that."""
+    client = client_of(moto)
+    assert pool_warning(client, 8) is None
+    warning = pool_warning(client, 9)
+    assert warning is not None
+    assert "at most 8 requests at a time, not 9" in warning
+    assert "max_pool_connections=9" in warning
+
+
 @pytest.mark.parametrize("read", [1, 2, 20])
 def test_a_reader_may_stop(moto: S3Server, place: S3Location, read: int) -> None:
-    """Who stops early has seen the first part, goes on behind it, and leaves no thread."""
+    """Who stops early has seen the first part, goes on after it, and leaves no thread."""
     client = client_of(moto)
     memory = warm(client, place)
     marks = memory.recall(place).split_points

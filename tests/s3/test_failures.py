@@ -79,7 +79,7 @@ def test_unknown_retry_mode(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_request_that_cannot_be_sent(moto: S3Server) -> None:
-    """A name that botocore does not take is told as such; no server is blamed."""
+    """A name that botocore does not take is said to be one; no server is blamed."""
     with pytest.raises(errors.S3RequestError, match=r"no server was asked. Check the bucket"):
         open_listing(moto.client(), S3Location("no bucket"))
 
@@ -98,7 +98,7 @@ def test_client_from_the_environment(moto: S3Server, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("wrong", ["localhost:9000", "ftp//x", "http://a b", "http://[::1"])
 def test_invalid_endpoint(wrong: str) -> None:
-    """An endpoint that is no URL is refused when the client is made, with an example of one."""
+    """An endpoint that is not a URL is refused when the client is made, with an example of one."""
     with pytest.raises(errors.ConfigurationError, match="Write http://HOST:PORT"):
         make_client(endpoint_url=wrong)
 
