@@ -314,6 +314,8 @@ class _Cutter:
 def _content(pieces: Sequence[_Piece]) -> bytes | None:
     """The hash of the bytes of these pieces; None if one has none."""
     hashed = xxh3_128(seed=_SEED)
+    # One listing has one encoding. Page borders must not show in the hash.
+    hashed.update(b"%" if pieces and pieces[0].page.url_encoded else b"-")
     for piece in pieces:
         entries = piece.page.entries
         if entries is None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-import numpy as np
-
 from dagster_s3inc.core.columns import Columns
 
 __all__ = ["ColumnsPage", "Page", "Rest"]
@@ -40,6 +38,10 @@ class Page(Protocol):
     @property
     def entries(self) -> bytes | None:
         """The bytes of all entries, one after the other; None if the page has only columns."""
+
+    @property
+    def url_encoded(self) -> bool:
+        """Whether the keys in `entries` are percent-encoded."""
 
     def __len__(self) -> int:
         """How many objects the page lists."""
@@ -84,6 +86,11 @@ class ColumnsPage:
         """None: the bytes are not known."""
         return
 
+    @property
+    def url_encoded(self) -> bool:
+        """Never: there are no bytes."""
+        return False
+
     def __len__(self) -> int:
         return len(self.content)
 
@@ -98,8 +105,3 @@ class ColumnsPage:
     def parsed(self) -> Columns:
         """The whole page."""
         return self.content
-
-    def up_to(self, key: bytes) -> ColumnsPage:
-        """The page without the entries whose key is greater."""
-        kept = [row for row, each in enumerate(self.content.key_bytes()) if each <= key]
-        return ColumnsPage(self.content.only(np.array(kept, np.intp)))

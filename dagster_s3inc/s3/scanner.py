@@ -196,7 +196,9 @@ class Scanner:
             done = attempt(_begun_anew(checkpoint))
         now = time.monotonic()
         until = now + _BACKLOG_LISTINGS * (now - began)
-        self._remember(given, done.result, _Memory(selection.hash, listed_at=now, backlog_until=until))
+        self._remember(
+            given, done.result, _Memory(selection.hash, listed_at=now, backlog_until=until)
+        )
         return done
 
     def carry(self, given: str | None, following: str) -> None:
@@ -234,18 +236,26 @@ class Scanner:
         """
         index = self._recall(given, selection).index
         place, _ = _listed(location, checkpoint, selection, has_index=True)
-        listing = open_listing(
-            client,
-            place,
-            max_concurrent_requests=self._most_requests,
-            memory=self._listings,
-        )
-        with closing(listing.pages) as pages:
-            coming: Iterator[Page] = pages
-            if not listing.may_be_cut:
-                coming = _sorted(pages, b"")
-            for columns in emitted_before(checkpoint, coming, selection=selection, index=index):
-                yield from columns.objects()
+
+        def found() -> list[Columns]:
+            listing = open_listing(
+                client,
+                place,
+                max_concurrent_requests=self._most_requests,
+                memory=self._listings,
+            )
+            with closing(listing.pages) as pages:
+                coming = pages if listing.may_be_cut else _sorted(pages, b"")
+                again = emitted_before(checkpoint, coming, selection=selection, index=index)
+                return [each.packed() for each in again]
+
+        try:
+            columns = found()
+        except KeyOrderError:
+            self._listings.note_disorder(place)
+            columns = found()
+        for each in columns:
+            yield from each.objects()
 
     def _scan(
         self,
@@ -305,9 +315,9 @@ class Scanner:
             memory, index=result.index, building=result.building, backlog=result.backlog
         )
         with self._lock:
-            kept = {
-                text: each for text, each in self._remembered.items() if text not in (None, following)
-            }
+            kept = dict(self._remembered)
+            for text in (None, following):
+                kept.pop(text, None)
             # The newest last.
             if given in kept:
                 kept[given] = kept.pop(given)
