@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import click
@@ -27,9 +25,8 @@ from dagster_s3inc import (
 from dagster_s3inc.cli.command import cli
 from dagster_s3inc.core.descriptions import descriptions
 from dagster_s3inc.core.limits import ScanLimits
-from tests.component_docs import schema
-
-README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+from tests.component_docs import CLASSES, OPTIONS, options_with_tables, schema
+from tests.component_docs import FACTORIES as DOCUMENTED
 
 FACTORIES = [
     build_s3_incremental_definitions,
@@ -38,13 +35,6 @@ FACTORIES = [
     build_s3_source_asset,
     build_s3_source_checks,
 ]
-
-# Those that are Dagster's: the README names them in a sentence.
-DAGSTERS = {
-    *("target", "job", "jobs", "job_name", "asset_selection"),
-    *("name", "description", "tags", "metadata", "owners", "required_resource_keys"),
-    *("minimum_interval_seconds", "default_status"),
-}
 
 
 def options_of(factory: Callable[..., Any]) -> dict[str, Any]:
@@ -55,14 +45,6 @@ def options_of(factory: Callable[..., Any]) -> dict[str, Any]:
 
 def fields_of(made: type[Any]) -> dict[str, Any]:
     return {each.name: each.default for each in fields(made)}
-
-
-def tables(text: str) -> dict[str, str]:
-    """What the first column of the tables names, and the default beside it."""
-    found = {}
-    for names, default in re.findall(r"^\| (`[^|]*`) \|([^|]*)\|", text, re.MULTILINE):
-        found.update(dict.fromkeys(re.findall(r"`(\w+)`", names), default.strip()))
-    return found
 
 
 def test_component_has_the_options_of_the_factories() -> None:
@@ -142,37 +124,7 @@ def test_every_option_is_described(described: Any) -> None:
     assert descriptions(described).keys() - {"sensor_options"} == names.keys()
 
 
-@pytest.mark.parametrize("factory", FACTORIES[:2])
-def test_readme_has_every_option_of_the_sensor(factory: Callable[..., Any]) -> None:
-    """The README's tables have each option that is not Dagster's, with its default."""
-    shown = tables(README)
-    options = {
-        name: default for name, default in options_of(factory).items() if name not in DAGSTERS
-    }
-    assert options.keys() <= shown.keys()
-    for name, default in options.items():
-        if isinstance(default, int) and name in shown:
-            assert shown[name].replace(",", "") == str(default), name
-
-
-@pytest.mark.parametrize("made", [BatchPolicy, ObjectFilter])
-def test_readme_has_every_field(made: type[Any]) -> None:
-    """The README's tables have each field of the values that options take."""
-    assert fields_of(made).keys() <= tables(README).keys()
-
-
-@pytest.mark.parametrize("factory", FACTORIES[2:])
-def test_readme_names_every_option_of_the_other_factories(factory: Callable[..., Any]) -> None:
-    """The README names each option of the reset job, the source asset and its checks."""
-    assert options_of(factory).keys() <= set(re.findall(r"`(\w+)`", README))
-
-
-def test_readme_shows_no_option_that_is_not_there() -> None:
-    """A table of the README names no option that the code does not take."""
-    known: set[str] = set()
-    for factory in FACTORIES:
-        known |= options_of(factory).keys()
-    for made in (BatchPolicy, ObjectFilter):
-        known |= fields_of(made).keys()
-    sections = re.findall(r"^\| option \| default .*?(?=\n\n)", README, re.MULTILINE | re.DOTALL)
-    assert set().union(*map(tables, sections)) <= known
+def test_reference_is_made_from_the_docstrings() -> None:
+    """The reference has the options of all of them (`python -m tests.component_docs`)."""
+    assert {*FACTORIES, BatchPolicy, ObjectFilter} <= {*DOCUMENTED.values(), *CLASSES.values()}
+    assert OPTIONS.read_text("utf-8") == options_with_tables()

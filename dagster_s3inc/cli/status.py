@@ -150,7 +150,7 @@ def _watermark(watermark: Position | None) -> str:
         return "none yet; what was requested is remembered one by one."
     moment = format_time(watermark.last_modified)
     # A watermark that has no key lies before every file of its time.
-    place = f"before {moment}" if not watermark.key else f"to {moment}, {readable(watermark.key)},"
+    place = f"up to {moment}, {readable(watermark.key)}," if watermark.key else f"before {moment}"
     return f"every file {place} was requested, but for late and undecided ones."
 
 

@@ -43,7 +43,7 @@ def test_cursor_in_words(lake: Lake, run: Any) -> None:
     assert run("status", "--cursor", cursor).stdout.splitlines() == [
         f"The cursor: {len(cursor):,} bytes.",
         f"Generation: 1, sequence {sequence}.",
-        "Watermark: every file to 2026-01-02T03:04:05Z, in/a, was requested, but for late and "
+        "Watermark: every file up to 2026-01-02T03:04:05Z, in/a, was requested, but for late and "
         "undecided ones.",
         "Recent: 2 files requested above the watermark, remembered one by one.",
         "Late: no file that was found late waits.",
@@ -157,7 +157,7 @@ def test_digest_that_is_not_known(run: Any, lake: Lake) -> None:
     legacy = json.dumps({"Key": "in/a", "LastModified": OLD.timestamp(), "last_ingestion_run": 1})
     lake.server.client().put_object(Bucket=lake.bucket, Key="old", Body=legacy.encode())
     said = run("status", "--checkpoint", f"s3://{lake.bucket}/old").stdout
-    assert "Watermark: every file to 2026-01-02T03:04:05Z, in/a, was requested" in said
+    assert "Watermark: every file up to 2026-01-02T03:04:05Z, in/a, was requested" in said
     assert "Digest: none; the next scan takes what is listed at or below the watermark" in said
 
 
@@ -257,6 +257,20 @@ def test_sensor_after_resets(world: World, run: Any, document: Any) -> None:
     assert f"Generation: {next_generation}, sequence " in said
     reset = shown["sensor"]["newest_reset"]["at"]
     assert f"Reset: the newest honoured is {reset}." in said
+
+
+def test_cursor_that_was_set_back(world: World, run: Any, moto: S3Server) -> None:
+    """A cursor that somebody set back by hand is noticed, with what follows from that."""
+    world.tick()
+    cursor = world.cursor
+    uri = world.instance.get_runs()[0].tags[SOURCE_TAG]
+    bucket = uri.removeprefix("s3://").partition("/")[0]
+    moto.client().put_object(Bucket=bucket, Key="in/c", Body=b"x")
+    world.tick()
+    assert "set back" not in run("status", "--sensor", "landing").stdout
+    world.set_cursor(cursor)
+    said = run("status", "--sensor", "landing").stdout
+    assert "The cursor was set back: what came after it is requested again by" in said
 
 
 def test_sensor_that_fails(world: World, run: Any) -> None:
