@@ -45,7 +45,7 @@ defs = dg.Definitions.merge(
             # Nothing new for an hour: the shop is closed, or its upload is broken.
             freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=1)),
         ),
-        # A check of that asset warns if a file has waited for so long to be handed over.
+        # A check of that asset warns while a file waits that was modified so long ago.
         max_backlog_age=timedelta(minutes=10),
         # By default a sensor waits until someone switches it on in the UI.
         default_status=dg.DefaultSensorStatus.RUNNING,

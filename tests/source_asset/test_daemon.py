@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from dagster_s3inc import find_runs
+from dagster_s3inc.runs.run_requests import BATCH_ID_TAG
 from tests.servers import S3Server
 from tests.world import World, open_world, succeeded
 
@@ -59,13 +60,13 @@ def test_report_runs_and_automation_agree(world: World, put: Any, bucket: str) -
     assert (report["dagster_s3inc/files"], report["dagster_s3inc/bytes"]) == (3, 3)
     runs = world.instance.get_runs()
     links = report["dagster_s3inc/batch_runs"]
-    assert all(run.tags["dagster_s3inc/batch_id"] in links for run in runs)
+    assert all(run.tags[BATCH_ID_TAG] in links for run in runs)
     assert len(runs) == links.count("](/runs?") == 2
     records = world.instance.fetch_materializations(ORDERS, limit=9).records
-    told = [record.asset_materialization.metadata for record in records]  # type: ignore[union-attr]
-    assert sum(each["dagster_s3inc/files"].value for each in told) == 3
-    assert {each["dagster_s3inc/generation"].value for each in told} == {1}
-    check = dg.AssetCheckKey(FILES, "no_file_given_up")
+    metadata = [record.asset_materialization.metadata for record in records]  # type: ignore[union-attr]
+    assert sum(each["dagster_s3inc/files"].value for each in metadata) == 3
+    assert {each["dagster_s3inc/generation"].value for each in metadata} == {1}
+    check = dg.AssetCheckKey(FILES, "late_files_decided")
     record = world.instance.get_latest_asset_check_evaluation_record(check)
     assert record is not None
     assert record.status.value == "SUCCEEDED"
@@ -81,7 +82,7 @@ def test_report_runs_and_automation_agree(world: World, put: Any, bucket: str) -
 
 
 def test_report_of_a_tick_that_broke_off_comes_again(world: World, put: Any) -> None:
-    """A daemon that dies between the report and the run requests reports again, recognisably."""
+    """A daemon that dies between report and run requests reports again, with the same id."""
     put("a")
     requests = "dagster._daemon.sensor._handle_run_requests_and_automation_condition_evaluations"
     with mock.patch(requests, side_effect=RuntimeError("died here")):
