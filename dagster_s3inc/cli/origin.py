@@ -74,14 +74,7 @@ def read_origin(
 ) -> Origin | None:
     """Reads the checkpoint that the options of a command name; None if they name none.
 
-    Args:
-        cursor: A sensor's cursor: a file, the text itself, or `-` for standard input.
-        checkpoint: A processor's checkpoint: a path, or an S3 URI.
-        sensor: A sensor's name.
-        location: The sensor's code location.
-        repository: The sensor's repository.
-        endpoint_url: The S3 server.
-        storage_class: The class whose account of a processor's checkpoint is meant.
+    The arguments are the options; of a processor's checkpoint, the account of `storage_class`.
 
     Raises:
         click.ClickException: It cannot be read.
