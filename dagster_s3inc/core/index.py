@@ -250,6 +250,7 @@ class _Cutter:
         self._starts = [each.start for each in self._segments]
         self._may_skip = may_skip
         self._start = segment_after(after) if after else b""
+        self._last = after
         self._next = bisect_right(self._starts, self._start)
         self._pieces: list[_Piece] = []
         self._objects = 0
@@ -257,8 +258,14 @@ class _Cutter:
     def add(self, page: Page) -> Iterator[Stretch]:
         """Goes on with a page that is not empty."""
         first, last = page.first_key, page.last_key
-        if first is None or last is None or first > last or first < self._start:
+        if first is None or last is None or first > last or first <= self._last:
             raise KeyOrderError("The pages of the listing are not in the order of the keys")
+        self._last = last
+        comes = self._next < len(self._starts)
+        is_here = comes and self._starts[self._next] <= first
+        if not is_here and self._objects >= (2 * _OBJECTS if comes else _OBJECTS):
+            # A segment begins with a key that is listed, so that it is found again in any page.
+            yield from self.close(first)
         at, from_key = 0, None
         while self._next < len(self._starts) and self._starts[self._next] <= last:
             boundary = self._starts[self._next]
@@ -278,9 +285,6 @@ class _Cutter:
                 self._next += 1
         self._pieces.append(_Piece(page, at, None, from_key, None))
         self._objects += len(page)
-        comes = self._next < len(self._starts)
-        if self._objects >= (2 * _OBJECTS if comes else _OBJECTS):
-            yield from self.close(segment_after(last))
 
     def close(self, end: bytes) -> Iterator[Stretch]:
         """Ends the stretch before this key."""

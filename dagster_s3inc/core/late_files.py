@@ -28,7 +28,7 @@ Example. A digest that tells three changes apart; a, b, c, d were emitted, the w
 What is listed is of two kinds: what matches, and what would but for its storage class. The second
 kind may have been emitted before a lifecycle rule moved it, or never. So the difference is taken
 against both kinds first, where moves between classes cancel out, and then against what matches
-alone, where what was moved reads as gone.
+alone, where what was moved shows as if it were gone.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def decide(
                 known = prints[members(prints, read.fingerprints)]
                 if not changed:
                     remains = estimate(emitted - Digest.of(known, emitted.cells))
-                    returned = max(0, remains.removed)
+                    returned = remains.removed if remains.removed > remains.margin else 0
             if known is not None:
                 decided = _decided(known, prints, counting, emitted, cells, returned)
                 return decided._replace(recorded=read.fingerprints) if changed else decided
@@ -226,13 +226,16 @@ def _by_digest(
         return None
     late = np.union1d(apart, _array(read.removed))
     late_matching = late if second is None else np.union1d(apart, _array(second.removed))
+    gone = _array(read.added)
     if first is None and is_known:
-        # What was moved to another class counts as gone.
-        late = np.setdiff1d(prints, np.setdiff1d(counting, late_matching))
-    kept = emitted.minus(read.added)
+        # What was moved to another class is listed all the same, so it is not gone.
+        is_moved = members(gone, np.sort(prints))
+        known = np.union1d(np.setdiff1d(counting, late_matching), gone[is_moved])
+        gone, late = gone[~is_moved], np.setdiff1d(prints, known)
+    kept = emitted.minus(gone)
     if len(listed) > 1:
         kept = listed[-1].minus(late)
-    return Decision(kept, late, late_matching, gone=len(read.added), by="digest")
+    return Decision(kept, late, late_matching, gone=len(gone), by="digest")
 
 
 def _by_rule_a(

@@ -269,6 +269,7 @@ class _Again:
             self.bytes += sum(int(part.sizes.sum()) for part in stretch.parts)
             if self.is_whole:
                 self.seen.add(replace(self.seen.classify(stretch), candidates=None))
+                self.covers_all = self.covers_all and all(map(self._is_covered, stretch.parts))
             for part in stretch.parts:
                 self._take(part, stretch, enough)
         return None
@@ -280,15 +281,11 @@ class _Again:
     def meets(self, part: Columns, stretch: Stretch) -> Mask:
         """Which rows meet the conditions and count as emitted."""
         matching = self._selection.matches(part)
-        meeting = self._rules.may_count(part)
-        mask: Mask = matching & meeting
+        mask: Mask = matching & self._rules.may_count(part)
         if self._after and self.is_whole and mask.any():
             rows = np.flatnonzero(mask)
             mask[rows] = [key > self._after for key in part.key_bytes(rows)]
-        watermark = self.seen.classifier.watermark
-        below = at_or_below(part, watermark)
-        if self.covers_all and bool((matching & below & ~meeting).any()):
-            self.covers_all = False
+        below = at_or_below(part, self.seen.classifier.watermark)
         rows = np.flatnonzero(mask)
         if not len(rows):
             return mask
@@ -298,10 +295,16 @@ class _Again:
             for segment in self._index.reaching(stretch.start, stretch.end):
                 known |= members(prints, segment.fingerprints)
         else:
-            late = members(prints, self._late) & (self.checkpoint.undecided == 0)
+            # Where the whole is listed, it is decided at its end what is late.
+            late = members(prints, self._late) & (not self.is_whole)
             known = np.where(below[rows], ~late, members(prints, self._recent))
         mask[rows] = known
         return mask
+
+    def _is_covered(self, part: Columns) -> bool:
+        """Whether all that matches at or below the watermark meets the conditions."""
+        asked = self._selection.matches(part) & at_or_below(part, self.seen.classifier.watermark)
+        return not (asked & ~self._rules.may_count(part)).any()
 
     def _take(self, part: Columns, stretch: Stretch, enough: int) -> None:
         if self._count > enough:
