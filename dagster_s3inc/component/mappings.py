@@ -138,7 +138,11 @@ def _time_window(start_date: str, end_date: str | None = None, **options: Any) -
 
 
 _PARTITIONS: Final[Mapping[str, tuple[Any, str, tuple[str, ...]]]] = {
-    "hourly": (dg.HourlyPartitionsDefinition, "One partition an hour.", (*_IN_TIME, "minute_offset")),
+    "hourly": (
+        dg.HourlyPartitionsDefinition,
+        "One partition an hour.",
+        (*_IN_TIME, "minute_offset"),
+    ),
     "daily": (
         dg.DailyPartitionsDefinition,
         "One partition a day.",
