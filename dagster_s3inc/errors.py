@@ -15,6 +15,7 @@ __all__ = [
     "ConfigurationError",
     "CredentialsError",
     "EndpointError",
+    "KeyOrderError",
     "ListingError",
     "ObjectChangedError",
     "ObjectNotFoundError",
@@ -32,7 +33,7 @@ class S3IncError(Exception):
 
 
 class ConfigurationError(S3IncError, ValueError):
-    """An argument is wrong. Mend the call; nothing was read or written."""
+    """An argument is wrong. Fix the call; nothing was read or written."""
 
 
 class CheckpointFormatError(S3IncError, ValueError):
@@ -85,6 +86,10 @@ class ThrottledError(S3RequestError):
 
 class ListingError(S3RequestError):
     """The server's listing is not whole or contradicts itself."""
+
+
+class KeyOrderError(ListingError):
+    """A listing that was taken to be in the order of its keys is not. The scan begins anew."""
 
 
 class ObjectChangedError(S3RequestError):
