@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tests.bursts.bucket import Bucket, Span, Version
 
@@ -42,20 +43,27 @@ class Showing:
     emitted: tuple[int, ...] = ()
 
 
-class Wrong(tuple[str, Version, int, tuple[int, ...]]):
-    """A version that was lost, emitted twice, or emitted though never shown."""
+class Wrong(NamedTuple):
+    """A version that was lost, emitted twice, or emitted though never shown.
 
-    __slots__ = ()
+    Attributes:
+        what: Which of these.
+        version: The version.
+        first_tick: When it was seen first; 0 if never.
+        emitted: The ticks that emitted it.
+    """
 
-    def __new__(cls, what: str, version: Version, tick: int, emitted: tuple[int, ...]) -> Wrong:
-        return super().__new__(cls, (what, version, tick, emitted))
+    what: str
+    version: Version
+    first_tick: int
+    emitted: tuple[int, ...]
 
     def __str__(self) -> str:
-        what, version, tick, emitted = self
-        ticks = ", ".join(map(str, emitted)) or "none"
+        key, modified, etag = self.version
+        ticks = ", ".join(map(str, self.emitted)) or "none"
         return (
-            f"{what}: {version.key!r} of {version.modified}, etag {version.etag.lstrip('0')}; "
-            f"first listed in tick {tick}, emitted in ticks: {ticks}"
+            f"{self.what}: {key!r} of {modified}, etag {etag.lstrip('0')}; "
+            f"first listed in tick {self.first_tick}, emitted in ticks: {ticks}"
         )
 
 
@@ -143,7 +151,7 @@ class Judge:
 
 def _in_order(wrong: Iterable[Wrong]) -> list[Wrong]:
     """By the ticks in which it was first listed, then by keys."""
-    return sorted(wrong, key=lambda each: (each[2], each[1]))
+    return sorted(wrong, key=lambda each: (each.first_tick, each.version))
 
 
 def _covers_all(spans: Iterable[Span]) -> bool:

@@ -6,9 +6,14 @@ import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 PACKAGE = "dagster_s3inc"
+
+# To compile the package takes longer than a tick, and CI keeps Python from writing into the tree.
+_compiled = TemporaryDirectory()
 
 
 @contextmanager
@@ -23,7 +28,8 @@ def new_process(*others: str) -> Iterator[None]:
 
     before = {name: sys.modules.pop(name) for name in own()}
     try:
-        yield
+        with patch.multiple(sys, dont_write_bytecode=False, pycache_prefix=_compiled.name):
+            yield
     finally:
         for name in own():
             del sys.modules[name]

@@ -73,7 +73,7 @@ def test_lost(server: Server, client: Any, name: str) -> None:
 
     outcome = play(server, client, name, lose)
     assert not outcome.is_right
-    assert [each[1] for each in outcome.lost] == left_out
+    assert [each.version for each in outcome.lost] == left_out
     assert not outcome.twice
     assert "first listed in tick" in outcome.complaints()[0]
 
@@ -90,7 +90,7 @@ def test_twice(server: Server, client: Any, name: str) -> None:
 
     outcome = play(server, client, name, repeat)
     assert not outcome.is_right
-    assert [each[1] for each in outcome.twice] == kept
+    assert [each.version for each in outcome.twice] == kept
     assert not outcome.lost
 
 
@@ -151,7 +151,7 @@ def test_seen_once(bucket: Bucket, judge: Judge) -> None:
     judge.tick(2, ALL, [])
     assert not judge.lost()
     judge.tick(3, ALL, [])
-    assert [each[1].modified for each in judge.lost()] == [TEN]
+    assert [each.version.modified for each in judge.lost()] == [TEN]
 
 
 def test_parts(bucket: Bucket, judge: Judge) -> None:
@@ -163,7 +163,7 @@ def test_parts(bucket: Bucket, judge: Judge) -> None:
     judge.tick(2, [Span("a", None)], [])
     judge.tick(3, [Span("", "b"), Span("b", None)], [])
     assert judge.count == 1
-    assert [each[1].key for each in judge.lost()] == ["c"]
+    assert [each.version.key for each in judge.lost()] == ["c"]
 
 
 def test_start_over(bucket: Bucket, judge: Judge) -> None:
