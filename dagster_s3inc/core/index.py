@@ -63,8 +63,8 @@ END: Final = b"\xff"
 
 NO_FINGERPRINTS: Final[Fingerprints] = np.empty(0, np.uint64)
 
-# A segment is cut behind so many objects where nothing is known of the keys that follow, and
-# behind twice as many where a boundary is known but does not come.
+# A segment is cut behind so many objects where nothing is known of the keys, and behind twice as
+# many where segments are known but no boundary comes.
 _OBJECTS: Final = 4000
 
 # What a segment takes beside its fingerprints, with its key.
@@ -261,9 +261,8 @@ class _Cutter:
         if first is None or last is None or first > last or first <= self._last:
             raise KeyOrderError("The pages of the listing are not in the order of the keys")
         self._last = last
-        comes = self._next < len(self._starts)
-        is_here = comes and self._starts[self._next] <= first
-        if not is_here and self._objects >= (2 * _OBJECTS if comes else _OBJECTS):
+        is_here = self._next < len(self._starts) and self._starts[self._next] <= first
+        if not is_here and self._objects >= (2 * _OBJECTS if len(self._starts) > 1 else _OBJECTS):
             # A segment begins with a key that is listed, so that it is found again in any page.
             yield from self.close(first)
         at, from_key = 0, None
@@ -284,7 +283,9 @@ class _Cutter:
                 # Nothing is listed there any more: the segments become one.
                 self._next += 1
         self._pieces.append(_Piece(page, at, None, from_key, None))
-        self._objects += len(page)
+        # Of a page that was cut, about as much as is left of its bytes.
+        size = len(page.entries) if page.entries else 1
+        self._objects += len(page) * (size - at) // size
 
     def close(self, end: bytes) -> Iterator[Stretch]:
         """Ends the stretch before this key."""
