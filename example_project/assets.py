@@ -1,6 +1,6 @@
 """The assets: batches of order files go into a table, the table into a summary."""
 
-# No `from __future__ import annotations` here: Dagster looks at the types of the parameters.
+# No `from __future__ import annotations` here: Dagster reads the types of the parameters.
 import shutil
 import tempfile
 

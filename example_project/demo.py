@@ -1,4 +1,4 @@
-"""The demo to look at: Dagster's UI, and files that keep landing."""
+"""The demo: Dagster's UI, and files that keep landing."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _wait_for_ui(dagster: subprocess.Popen[bytes], port: int, log: Path) -> None
 
 
 def _sleep(seconds: float, dagster: subprocess.Popen[bytes]) -> bool:
-    """Sleeps, and tells whether Dagster is still there; returns at once when it is not."""
+    """Sleeps, or until Dagster ends; returns whether it is still there."""
     try:
         dagster.wait(seconds)
     except subprocess.TimeoutExpired:

@@ -41,7 +41,7 @@ def embedded_server(state: Path) -> Iterator[str]:
     From then on boto3 finds it, here and in every child process, just as it would find AWS.
 
     Args:
-        state: A folder for its log, and for the file in which it tells its port.
+        state: A folder for its log, and for the file in which it says where it listens.
 
     Yields:
         Its endpoint.
@@ -49,15 +49,15 @@ def embedded_server(state: Path) -> Iterator[str]:
     Raises:
         ServerError: It did not start.
     """
-    log, told = state / "s3.log", state / "s3.endpoint"
-    told.unlink(missing_ok=True)
-    with running("example_project.server", str(told), log=log) as process:
+    log, address = state / "s3.log", state / "s3.endpoint"
+    address.unlink(missing_ok=True)
+    with running("example_project.server", str(address), log=log) as process:
         deadline = time.monotonic() + _START_SECONDS
-        while not told.exists():
+        while not address.exists():
             if process.poll() is not None or time.monotonic() > deadline:
                 raise ServerError(f"The S3 server did not start. Its log ends:\n{tail(log)}")
             time.sleep(_PAUSE_SECONDS)
-        endpoint = told.read_text()
+        endpoint = address.read_text()
         os.environ.update(
             AWS_ENDPOINT_URL_S3=endpoint,
             # moto takes any, but boto3 insists on having some.
@@ -73,7 +73,7 @@ def embedded_server(state: Path) -> Iterator[str]:
         yield endpoint
 
 
-def _serve(told: Path) -> None:
+def _serve(address: Path) -> None:
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # Not a line for each request.
@@ -81,9 +81,9 @@ def _serve(told: Path) -> None:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    fresh = told.with_suffix(".new")
+    fresh = address.with_suffix(".new")
     fresh.write_text(f"http://{host}:{port}")
-    fresh.rename(told)  # In one step: a reader sees all of it or nothing.
+    fresh.rename(address)  # In one step: a reader sees all of it or nothing.
     # Ends when the parent does, however that ends: this is the pipe's other end.
     with contextlib.suppress(KeyboardInterrupt):
         sys.stdin.read()

@@ -16,7 +16,7 @@ POOL: Final = "warehouse"
 """The pool of all assets that write to the file. Its limit is 1, see dagster.yaml."""
 
 # DuckDB lets one process at a time open a file for writing. The pool keeps the runs apart; this
-# bridges the moment until someone who looks at the file by hand, or a run that ends, lets go.
+# waits until a person who has the file open, or a run that ends, closes it.
 _PATIENCE_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 0.2
 

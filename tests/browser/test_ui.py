@@ -19,7 +19,7 @@ def open_page(page: Page, url: str) -> None:
 
 
 def picture(page: Page, name: str) -> None:
-    """Keeps what is seen, for a person to look at."""
+    """Keeps what is seen, for a person to see."""
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / f"{name}.png")
 
@@ -29,14 +29,14 @@ def test_sensor_ticks(ui: str, page: Page) -> None:
     open_page(page, f"{ui}/locations/example_project/sensors/landed_orders")
     expect(page.get_by_text("3 runs requested").first).to_be_visible()
     expect(page.get_by_text("View logs").first).to_be_visible()
-    expect(page.get_by_text(re.compile(r'"version":1,"generation":1')).first).to_be_visible()
+    expect(page.get_by_text(re.compile(r'"version":2,"generation":1')).first).to_be_visible()
     picture(page, "sensor")
 
 
 def test_batch_and_its_files(ui: str, page: Page) -> None:
     """A run's tags tell the batch, and its config lists the files."""
-    open_page(page, f"{ui}/runs?q[0]=tag:dagster_s3inc/generation=1")
-    expect(page.get_by_text("dagster_s3inc/files: 5").first).to_be_visible()
+    open_page(page, f"{ui}/runs?q[0]=tag:dagster/s3inc/generation=1")
+    expect(page.get_by_text("dagster_s3inc/files: 5 (").first).to_be_visible()
     expect(page.get_by_text("Success")).to_have_count(3)
     picture(page, "runs")
     page.locator('a[href^="/runs/"]').first.click()
@@ -55,14 +55,14 @@ def test_source_asset(ui: str, page: Page) -> None:
     expect(page.get_by_text("dagster_s3inc/backlog_seconds", exact=True)).to_be_visible()
     picture(page, "source_plots")
     open_page(page, f"{ui}/assets/landed_order_files?view=checks")
-    expect(page.get_by_text("no_file_given_up").first).to_be_visible()
+    expect(page.get_by_text("late_files_decided").first).to_be_visible()
     expect(page.get_by_text("Succeeded")).to_have_count(2)
     picture(page, "source_checks")
     open_page(page, f"{ui}/assets/landed_order_files?view=events")
     expect(page.get_by_text("orders/orders-00001.ndjson.gz").first).to_be_visible()
     picture(page, "source_event")
     page.locator('a[href^="/runs?q"]').first.click()
-    expect(page.get_by_text("dagster_s3inc/files: 5")).to_have_count(1)
+    expect(page.get_by_text("dagster_s3inc/files: 5 (")).to_have_count(1)
 
 
 def test_asset_tells_its_batch(ui: str, page: Page) -> None:
@@ -88,8 +88,8 @@ def test_reset_from_the_launchpad(ui: str, page: Page) -> None:
     launch.click()
     expect(page.get_by_text("RUN_SUCCESS").first).to_be_visible()
     picture(page, "reset")
-    open_page(page, f"{ui}/runs?q[0]=tag:dagster_s3inc/generation=2")
-    expect(page.get_by_text("dagster_s3inc/files: 2")).to_have_count(1)
-    expect(page.get_by_text("dagster_s3inc/files: 5")).to_have_count(2)
+    open_page(page, f"{ui}/runs?q[0]=tag:dagster/s3inc/generation=2")
+    expect(page.get_by_text("dagster_s3inc/files: 2 (")).to_have_count(1)
+    expect(page.get_by_text("dagster_s3inc/files: 5 (")).to_have_count(2)
     expect(page.get_by_text("Success")).to_have_count(3)
     picture(page, "reprocessed")
