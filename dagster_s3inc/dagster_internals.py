@@ -44,6 +44,7 @@ __all__ = [
     "instance_of",
     "latest_evaluation",
     "latest_metadata",
+    "run_size_limit",
     "sensor_names",
     "sensors_beside",
     "sensors_of",
@@ -128,6 +129,14 @@ def sensors_beside(context: dg.OpExecutionContext) -> dict[str, dg.SensorDefinit
     except CheckError:
         return None
     return {each.name: each for each in repository.sensor_defs}
+
+
+def run_size_limit(instance: dg.DagsterInstance) -> int | None:
+    """The most bytes of a run that the instance accepts; None means no bound."""
+    # Only some deployments have a bound. Dagster drops requests beyond it and fails the tick; tried
+    # again, the tick succeeds without them, and its cursor says that they were requested.
+    limit = getattr(instance, "get_run_size_limit_bytes", None)
+    return None if limit is None else limit()
 
 
 def stored_bytes(value: Any) -> int:

@@ -289,6 +289,7 @@ class Storm:
         fields = {"what": what, **({"include": ["[0-3]*"]} if what == "matching" else {})}
         config = {"ops": {"reset_landing_checkpoint": {"config": fields}}}
         run = self.world.launch("reset_landing", config)
+        assert isinstance(run, dg.DagsterRun), run
         errors = self.world.errors_of(run)
         if what == "matching" and "is not known" in errors:
             # The sensor has no cursor yet.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 import dagster as dg
 
@@ -28,8 +27,6 @@ from dagster_s3inc.runs.states import runs_with, tags_of
 from dagster_s3inc.sensor.start import next_generation
 
 __all__ = ["apply", "queued_runs"]
-
-_NO_CURSOR: Final = "none: the sensor never ran, or its cursor is empty"
 
 
 def apply(context: dg.OpExecutionContext, target: Target, order: Order) -> Summary:
@@ -56,7 +53,7 @@ def apply(context: dg.OpExecutionContext, target: Target, order: Order) -> Summa
     shown = order.what is What.everything and _show_at_once(target, request)
     summary = _summary(target, order, request, shown=shown)
     if order.cancel_queued:
-        summary.metadata["queued runs cancelled"] = dg.MetadataValue.int(len(cancelled))
+        summary.metadata["queued runs cancelled"] = len(cancelled)
     return summary
 
 
@@ -113,22 +110,20 @@ def _summary(target: Target, order: Order, request: ResetRequest, *, shown: bool
     elif undecided:
         text += (
             f"every listed file that is {order.conditions} is requested, whether it was before or "
-            f"not. That settles which of them were: it was undecided."
+            f"not, since that is undecided. Files that do not meet the conditions stay undecided."
         )
     else:
         text += f"what was requested and is {order.conditions} is requested again."
     metadata = {
-        "generation before": dg.MetadataValue.int(
-            request.generation - (order.what is What.everything)
-        ),
-        "generation after": dg.MetadataValue.int(request.generation),
-        "cursor before": dg.MetadataValue.text(target.text or _NO_CURSOR),
+        "generation before": request.generation - (order.what is What.everything),
+        "generation after": request.generation,
+        "cursor before": target.text or "none: the sensor never ran, or its cursor is empty",
         "takes effect": "now" if shown else "with the sensor's next tick",
     }
     if order.what is What.matching:
-        metadata["conditions"] = dg.MetadataValue.text(str(order.conditions))
+        metadata["conditions"] = str(order.conditions)
     if undecided:
-        metadata["files undecided, at most"] = dg.MetadataValue.int(undecided)
+        metadata["files undecided, at most"] = undecided
     return Summary(text, metadata)
 
 
@@ -136,13 +131,10 @@ def _skip_failed(context: dg.OpExecutionContext, target: Target) -> Summary:
     failed = target.failed(context.instance)
     for each in failed:
         _skip(context, each.run_ids)
+    number = count(len(failed), "failed batch", "failed batches")
     return Summary(
-        f"{count(len(failed), 'failed batch', 'failed batches')} of sensor {target.sensor.name} "
-        f"marked as skipped.",
-        {
-            "batches skipped": dg.MetadataValue.int(len(failed)),
-            "batches": batches_table(failed),
-        },
+        f"{number} of sensor {target.sensor.name} marked as skipped.",
+        {"batches skipped": len(failed), "batches": batches_table(failed)},
     )
 
 

@@ -50,7 +50,8 @@ class ResetConfig(dg.Config):
         default=What.everything,
         description="everything: every file, from the beginning. "
         "matching: the files already requested that meet all the conditions below; while files "
-        "are undecided, every listed file that meets them, requested before or not. "
+        "are undecided, every listed file that meets them, requested before or not (include: "
+        "['**'] is every file, and settles them). "
         "failed: the batches of which all runs failed or were cancelled. "
         "skip_failed: nothing; marks these batches as skipped on purpose, so that they no longer "
         "stop a sensor with on_failure='halt'. "

@@ -17,6 +17,7 @@ from dagster_s3inc.reset.apply import queued_runs
 from dagster_s3inc.reset.config import Order, What
 from dagster_s3inc.reset.summary import SHOWN, Summary, batches_table, files_table
 from dagster_s3inc.reset.target import Target
+from dagster_s3inc.runs.states import FailedBatch
 from dagster_s3inc.sensor.evaluation import client_of
 
 __all__ = ["preview"]
@@ -38,51 +39,37 @@ def preview(
         S3RequestError: The prefix could not be listed.
     """
     if order.what in (What.failed, What.skip_failed):
-        summary = _preview_batches(instance, target, order)
+        text, metadata = _batches(target.failed(instance), target.sensor.name, order)
     elif order.what is What.accept_listed:
-        summary = _preview_acceptance(target)
+        text, metadata = _acceptance(target.known.undecided)
     else:
-        summary = _preview_files(instance, target, order, resource)
+        text, metadata = _files(instance, target, order, resource)
     if order.cancel_queued:
         queued = sum(1 for _ in queued_runs(instance, target, order))
-        summary.metadata["queued runs that would be cancelled"] = dg.MetadataValue.int(queued)
-    return summary
+        metadata["queued runs that would be cancelled"] = queued
+    return Summary(f"Dry run: {text}", {"dry run": True, **metadata})
 
 
-def _preview_acceptance(target: Target) -> Summary:
-    undecided = target.known.undecided
-    return Summary(
-        f"Dry run: with the next scan of sensor {target.sensor.name}, every file that is listed at "
-        f"or below the watermark would count as requested. "
-        + (
-            f"{count(undecided, 'file')} at most are undecided."
-            if undecided
-            else "No file is undecided, so that nothing would change."
-        ),
-        {
-            "dry run": dg.MetadataValue.bool(True),
-            "files undecided, at most": dg.MetadataValue.int(undecided),
-        },
+def _acceptance(undecided: int) -> tuple[str, dict[str, Any]]:
+    text = (
+        "with the sensor's next scan, every file that is listed at or below the watermark would "
+        f"count as requested; {undecided:,} at most are undecided."
     )
+    return text, {"files undecided, at most": undecided}
 
 
-def _preview_batches(instance: dg.DagsterInstance, target: Target, order: Order) -> Summary:
-    failed = target.failed(instance)
+def _batches(
+    failed: list[FailedBatch], sensor_name: str, order: Order
+) -> tuple[str, dict[str, Any]]:
     would = "marked as skipped" if order.what is What.skip_failed else "requested again"
-    return Summary(
-        f"Dry run: {count(len(failed), 'failed batch', 'failed batches')} of sensor "
-        f"{target.sensor.name} would be {would}.",
-        {
-            "dry run": dg.MetadataValue.bool(True),
-            "batches": dg.MetadataValue.int(len(failed)),
-            "failed batches": batches_table(failed),
-        },
-    )
+    number = count(len(failed), "failed batch", "failed batches")
+    text = f"{number} of sensor {sensor_name} would be {would}."
+    return text, {"batches": len(failed), "failed batches": batches_table(failed)}
 
 
-def _preview_files(
+def _files(
     instance: dg.DagsterInstance, target: Target, order: Order, resource: Any | None
-) -> Summary:
+) -> tuple[str, dict[str, Any]]:
     sensor, source = target.sensor, target.sensor.source
     if resource is None:
         raise ResetError(
@@ -90,8 +77,7 @@ def _preview_files(
             f"knows its sensor by name alone. Build it with sensor= instead of sensor_name=. "
             f"Nothing was reset."
         )
-    selection = source.selection(instance)
-    begin = Checkpoint()
+    selection, begin = source.selection(instance), Checkpoint()
     if order.what is What.matching:
         begin = replace(target.known, reprocess=Reprocess(conditions=order.conditions))
     objects = sensor.scanner.preview(
@@ -103,26 +89,24 @@ def _preview_files(
     )
     found = forecast(objects, sensor.limits.policy, group_of=selection.group_of, shown=SHOWN)
     metadata: dict[str, Any] = {
-        "dry run": dg.MetadataValue.bool(True),
-        "files": dg.MetadataValue.int(found.files),
-        "bytes": dg.MetadataValue.int(found.bytes),
-        "batches, at least": dg.MetadataValue.int(found.batches),
+        "files": found.files,
+        "bytes": found.bytes,
+        "batches, at least": found.batches,
         "first files": files_table(found.first),
     }
     if order.what is What.matching:
-        metadata["conditions"] = dg.MetadataValue.text(str(order.conditions))
+        metadata["conditions"] = str(order.conditions)
     if found.oldest is not None and found.newest is not None:
-        metadata["oldest"] = dg.MetadataValue.text(format_time(found.oldest))
-        metadata["newest"] = dg.MetadataValue.text(format_time(found.newest))
-    summary = (
-        f"Dry run: {count(found.files, 'file')} ({format_bytes(found.bytes)}) under "
-        f"{source.uri} would be processed again."
+        metadata["oldest"] = format_time(found.oldest)
+        metadata["newest"] = format_time(found.newest)
+    text = (
+        f"{count(found.files, 'file')} ({format_bytes(found.bytes)}) under {source.uri} would be "
+        f"processed again."
     )
     if not found.files and order.conditions.include:
-        hint = (
+        metadata["hint"] = (
             f"The globs of include are matched against what follows {source.uri} in a key, and "
             f"so do not repeat it."
         )
-        metadata["hint"] = dg.MetadataValue.text(hint)
-        summary += f" {hint}"
-    return Summary(summary, metadata)
+        text += f" {metadata['hint']}"
+    return text, metadata

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import dagster as dg
 
 from dagster_s3inc.core.objects import S3Object, format_time
-from dagster_s3inc.runs.run_requests import GENERATION_TAG, SEQUENCE_TAG
+from dagster_s3inc.runs.run_requests import SEQUENCE_TAG
 from dagster_s3inc.runs.states import FailedBatch
 
 __all__ = ["SHOWN", "Summary", "batches_table", "files_table"]
@@ -31,54 +32,29 @@ class Summary(NamedTuple):
 
 def files_table(objects: Iterable[S3Object]) -> dg.TableMetadataValue:
     """The first of these objects."""
-    return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord(
-                {
-                    "key": each.key,
-                    "last modified": format_time(each.last_modified),
-                    "bytes": each.size,
-                }
-            )
-            for each in objects
-        ],
-        schema=_schema(key="string", last_modified="string", bytes="int"),
-    )
+    rows = ((each.key, format_time(each.last_modified), each.size) for each in objects)
+    return _table(["key", "last modified", "bytes"], rows)
 
 
 def batches_table(batches: Iterable[FailedBatch]) -> dg.TableMetadataValue:
     """The first of these batches, each with its newest run."""
-    return dg.MetadataValue.table(
-        records=[
-            dg.TableRecord(
-                {
-                    "batch": each.batch.batch_id,
-                    "job": each.newest.job_name,
-                    "generation": each.newest.tags.get(GENERATION_TAG, ""),
-                    "sequence": each.newest.tags.get(SEQUENCE_TAG, ""),
-                    "failed runs": len(each.run_ids),
-                    "newest run": each.newest.run_id,
-                    "status": each.newest.status.value,
-                }
-            )
-            for each in list(batches)[:SHOWN]
-        ],
-        schema=_schema(
-            batch="string",
-            job="string",
-            generation="string",
-            sequence="string",
-            failed_runs="int",
-            newest_run="string",
-            status="string",
-        ),
+    columns = ["batch", "job", "sequence", "failed runs", "newest run", "status"]
+    rows = (
+        (
+            each.batch.batch_id,
+            each.newest.job_name,
+            each.newest.tags.get(SEQUENCE_TAG, ""),
+            len(each.run_ids),
+            each.newest.run_id,
+            each.newest.status.value,
+        )
+        for each in batches
     )
+    return _table(columns, rows)
 
 
-def _schema(**columns: str) -> dg.TableSchema:
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(name=name.replace("_", " "), type=type_)
-            for name, type_ in columns.items()
-        ]
-    )
+def _table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> dg.TableMetadataValue:
+    numbers = {"bytes", "failed runs"}
+    columns = [dg.TableColumn(name, "int" if name in numbers else "string") for name in names]
+    records = [dg.TableRecord(dict(zip(names, row, strict=True))) for row in islice(rows, SHOWN)]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns=columns))

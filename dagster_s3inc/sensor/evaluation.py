@@ -7,6 +7,7 @@ it scans.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.cursor_format import encode_checkpoint
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.report import describe_cost, describe_scan
-from dagster_s3inc.dagster_internals import SensorAddress, instance_of
+from dagster_s3inc.dagster_internals import SensorAddress, instance_of, run_size_limit
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.runs.ledger import InstanceLedger, LedgerCache
 from dagster_s3inc.runs.run_requests import REPROCESS, RunRequests, requested_batch
@@ -98,7 +99,7 @@ class IncrementalSensor:
             context.log.warning(_SET_BACK)
         if start.lost is not None:
             return self._carry_out(context, instance, start.lost)
-        limits = self._limits(address, assets)
+        limits = self._limits(instance, address, assets)
         if start.retry is not None and instance is not None:
             retried = self._retry_failed(context, instance, address, start, limits)
             if retried is not None:
@@ -112,16 +113,22 @@ class IncrementalSensor:
         """What finds the failed batches of this sensor."""
         return Retry(address=address, requests=self.requests)
 
-    def _limits(self, address: SensorAddress, assets: AssetsOfRun) -> ScanLimits:
-        if self.max_request_bytes is None:
+    def _limits(
+        self, instance: dg.DagsterInstance | None, address: SensorAddress, assets: AssetsOfRun
+    ) -> ScanLimits:
+        largest_run = None if instance is None else run_size_limit(instance)
+        if self.max_request_bytes is None and largest_run is None:
             return self.limits
         size = self.requests.size(
             self.limits,
-            self.max_request_bytes,
+            self.max_request_bytes or sys.maxsize,
             place=f"{address.name}{address.repository or ''}",
             assets=assets.assets,
             checks=assets.checks,
         )
+        if largest_run is not None:
+            # So no run of the tick is larger.
+            size = size._replace(most=min(size.most, size.tick + largest_run))
         return replace(self.limits, request_size=size)
 
     def _scan(

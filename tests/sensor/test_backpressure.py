@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_s3inc import build_s3_incremental_sensor
+from dagster_s3inc import BatchPolicy, build_s3_incremental_sensor
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.runs.run_requests import SKIPPED_TAG
+from dagster_s3inc.sensor.backpressure import Backpressure, Gate
 from tests.servers import S3Server
 from tests.world import LAUNCH_RESETS_ALONE, World, open_world
 
@@ -79,7 +80,7 @@ def test_failed_batch_stops_the_line(world: World) -> None:
     assert failed.status == dg.DagsterRunStatus.FAILURE
     message = world.tick().skip_reason or ""
     assert f"failed in run {failed.run_id} of job ingest" in message
-    assert "2 more files" in message
+    assert "2 files" in message
     world.reexecute(failed)
     assert failed.run_id not in (world.tick().skip_reason or "")
     again = runs(world)[-1]
@@ -138,7 +139,38 @@ def test_batches_in_flight_are_bounded(moto: S3Server, bucket: str, tmp_path: Pa
         assert processed(world) == [["0", "1"], ["2", "3"]]
         message = world.tick().skip_reason or ""
         assert "2 batches are in flight" in message
-        assert "2 more files" in message
+        assert "2 files" in message
+        assert f"runs {runs(world)[0].run_id}, {runs(world)[1].run_id}" in message
         world.instance.report_run_failed(runs(world)[0])
         world.tick()
         assert processed(world)[2:] == [["4", "5"]]
+
+
+def test_backlog_is_kept_while_nothing_may_be_requested(
+    moto: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With max_in_flight reached, what waits is neither forgotten nor listed again each tick."""
+    sensor = build_s3_incremental_sensor(
+        name="landing",
+        uri=f"s3://{bucket}/in/",
+        job=ingest,
+        batch=BatchPolicy(max_files=2),
+        max_batches_per_tick=1,
+        max_in_flight=1,
+    )
+    gates = [Gate(), Gate(0, ("Wait",)), Gate(0, ("Wait",)), Gate(1)]
+    monkeypatch.setattr(Backpressure, "gate", lambda *_, **__: gates.pop(0))
+    client = moto.client()
+    requests: list[str] = []
+    client.meta.events.register("before-call.s3.ListObjectsV2", lambda **_: requests.append("list"))
+    cursor, found = None, []
+    while gates:
+        context = dg.build_sensor_context(cursor=cursor, resources={"s3": client})
+        result: Any = sensor(context)
+        cursor = result.cursor
+        found.append(len(result.run_requests or ()))
+        if not found[-1]:
+            assert "4 files" in result.skip_reason.skip_message
+            assert "Wait." in result.skip_reason.skip_message
+    assert found == [1, 0, 0, 1]
+    assert len(requests) == 1

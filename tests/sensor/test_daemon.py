@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import dagster._daemon.sensor
 import pytest
 from dagster import DagsterRunStatus
@@ -223,6 +224,25 @@ def test_runs_that_could_not_be_submitted(
     assert first == keys(*"abcde")
     assert others == [keys(*"fghij"), keys("k", "l"), keys("b")]
     assert world.tick().status == TickStatus.SKIPPED
+
+
+def test_requests_that_are_too_large_are_not_forgotten(
+    world: World, put: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster drops them, and writes down a cursor that has them; they come when they fit."""
+    put(*"abcde")
+    long_names = [number * 900 for number in "fg"]
+    put(*long_names)
+    with monkeypatch.context() as patch:
+        limit = "get_run_size_limit_bytes"
+        patch.setattr(dg.DagsterInstance, limit, lambda _: 2_500)
+        tick = world.tick()
+        assert tick.status == TickStatus.FAILURE
+        assert "exceed the maximum run size" in str(tick.error)
+        assert world.batches() == [(1, keys(*"abcde"))]
+    for _ in range(2):
+        world.tick()
+    assert world.batches() == [(1, keys(*"abcde")), (1, keys(*long_names))]
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.storage.run_size import exceeds_run_size_limit
 from dagster_aws.s3 import S3Resource
 
 from dagster_s3inc import BatchPolicy, ObjectFilter, build_s3_incremental_sensor
@@ -150,7 +151,7 @@ def test_only_what_can_match_is_listed(evaluate: Any, put: Any) -> None:
     put("in/2025/a.csv", "in/2026/b.csv", "in/2026/c.csv")
     first = evaluate(objects=ObjectFilter(include="2026/*.csv"))
     idle = evaluate(first.cursor, objects=ObjectFilter(include="2026/*.csv"))
-    assert "looked at 2 objects" in idle.skip_reason.skip_message
+    assert "2 objects (2 bytes) listed" in idle.skip_reason.skip_message
 
 
 def test_start_from_now(evaluate: Any, put: Any, bucket: str) -> None:
@@ -189,8 +190,27 @@ def test_lookback_is_honoured(evaluate: Any, put: Any, bucket: str) -> None:
     backdate(bucket, "in/late", datetime.now(timezone.utc) - timedelta(minutes=30))
     second = evaluate(first.cursor, **options)
     assert keys_of(second) == []
-    assert "1 older file appeared since the last tick" in second.skip_reason.skip_message
+    assert "1 late file found" in second.skip_reason.skip_message
     assert keys_of(evaluate(second.cursor, **options)) == [["in/late"]]
+
+
+def test_runs_keep_to_what_the_instance_accepts(
+    moto: S3Server, bucket: str, put: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a deployment bounds the size of a run, batches are cut so that Dagster drops none."""
+    put(*(f"in/{number}" + 700 * "x" for number in range(6)))
+    monkeypatch.setattr(dg.DagsterInstance, "get_run_size_limit_bytes", lambda _: 5_000)
+    sensor = build_s3_incremental_sensor(name="x", uri=f"s3://{bucket}/in/", job=ingest)
+    cursor, sizes = None, []
+    with dg.DagsterInstance.ephemeral() as instance:
+        while sum(sizes) < 6:
+            resources = {"s3": moto.client()}
+            context = dg.build_sensor_context(instance, cursor, resources=resources)
+            result: Any = sensor(context)
+            assert not any(exceeds_run_size_limit(each, 5_000) for each in result.run_requests)
+            sizes += map(len, keys_of(result))
+            cursor = result.cursor
+    assert len(sizes) > 1
 
 
 def test_several_jobs_each_get_every_batch(evaluate: Any, put: Any) -> None:
