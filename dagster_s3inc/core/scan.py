@@ -27,7 +27,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from dagster_s3inc.core.candidates import KEPT, Candidates
+from dagster_s3inc.core.candidates import KEPT, Candidates, Dropped
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.classify import Above, Classifier, Groups, Seen, place_of, sorted_array
 from dagster_s3inc.core.columns import Columns, Fingerprints, microseconds, moment
@@ -128,8 +128,8 @@ def scan(
     starts_now = adopts and base.watermark is None
     if partial is None and starts_now:
         # What is older than the lookback is at or below the watermark from the beginning.
-        horizon = Position(now - limits.lookback, "")
-        seen = _seen(given, replace(base, watermark=horizon), None, adopts=True)
+        base = replace(base, watermark=Position(now - limits.lookback, ""))
+        seen = _seen(given, base, None, adopts=True)
     else:
         if partial is not None or (may_be_cut and not adopts):
             cut = begun(base, now=now, limits=limits, selection=selection, adopts=adopts)
@@ -153,7 +153,7 @@ def scan(
         )
     if not read.is_whole:
         # What is adopted in parts is adopted by other rules, so it begins anew.
-        return _begins_in_parts(given, base, seen)
+        return _begins_in_parts(given, replace(base, watermark=checkpoint.watermark), seen)
     return _finish(given, base, seen)
 
 
@@ -293,19 +293,51 @@ def _take_up_to(part: Seen, stretch: Stretch, key: bytes) -> None:
     part.add(part.classify(shorter))
 
 
+class _Found(NamedTuple):
+    """What a scan found, before anything is emitted.
+
+    Attributes:
+        base: The checkpoint, but for what follows from what is emitted.
+        emitted: The digest of what was emitted at or below the watermark.
+        candidates: What is new, in position order.
+        dropped: What is new beyond these.
+        above: What was emitted above the watermark and is listed.
+        names: The names of the groups, by number.
+        found_late: Late files that are no candidates yet.
+        segments: What was listed; None if no index is to be made of it.
+        recorded: What is listed as new, but was emitted as the ledger tells.
+        selection: The hash of the selection.
+        now: The server's time at the listing.
+        statistics: But for what is emitted and what waits.
+    """
+
+    base: Checkpoint
+    emitted: Digest
+    candidates: Candidates
+    dropped: Dropped
+    above: Above
+    names: list[str]
+    found_late: Fingerprints
+    segments: Sequence[Segment] | None
+    recorded: Candidates
+    selection: str
+    now: datetime
+    statistics: ScanStatistics
+
+
 def _finish(given: _Given, base: Checkpoint, seen: Seen) -> ScanResult:
     """Ends a scan that has seen the whole listing."""
-    selection, limits, now = given.selection, given.limits, given.now
-    index = seen.classifier.index
+    selection, watermark = given.selection, seen.classifier.watermark
     changed = base.selection not in (None, selection.hash)
     above = seen.above()
     decision = _decision(given, base, seen, changed=changed)
     is_undecided = decision.undecided is not None
-    candidates = seen.oldest.finish()
-    if index is None and candidates is not None and not is_undecided:
-        candidates = _still_late(candidates, seen.classifier.watermark, decision)
-    if candidates is None:
-        candidates = _no_candidates()
+    gone = decision.gone
+    if seen.classifier.index is None:
+        gone += len(base.recent) - int(members(above.fingerprints, sorted_array(base.recent)).sum())
+    candidates = seen.oldest.finish() or _no_candidates()
+    if seen.classifier.index is None and not is_undecided:
+        candidates = _still_late(candidates, watermark, decision)
     # A narrower selection may not have listed them, so that `recent` lost them.
     rows = np.flatnonzero(members(candidates.fingerprints, decision.recorded))
     recorded = candidates.only(rows)
@@ -313,61 +345,13 @@ def _finish(given: _Given, base: Checkpoint, seen: Seen) -> ScanResult:
         candidates = candidates.without(rows)
         above = Above.joined([above, Above.of(recorded)])
     found_late = np.setdiff1d(decision.late_matching, candidates.fingerprints)
-    step = emit(
-        candidates,
-        above,
-        watermark=seen.classifier.watermark,
-        dropped=seen.oldest.dropped,
-        names=seen.groups.names,
-        limits=limits,
-        now=microseconds(now),
-        late_waiting=len(found_late),
-        holds_down=is_undecided,
-    )
-    following, emitted_rows = _following(
-        base, decision.emitted, candidates, step, found_late, limits, is_undecided=is_undecided
-    )
-    batches = batches_of(candidates, step.choice.batches, seen.groups.names)
-    total = base.total
-    if total is not None:
-        total = total.plus(*total_of(batches, base.generation, base.sequence))
-    following = replace(
-        following,
-        sequence=base.sequence + bool(batches),
-        total=total,
-        selection=base.selection if is_undecided and changed else selection.hash,
-        undecided=_undecided_count(decision),
-    )
-    kept: Index | None = None
-    if not is_undecided and not seen.is_too_large:
-        passed = step.above.only(np.arange(step.risen.passed))
-        segments = finished(
-            seen.segments(),
-            late=decision.late,
-            dropped=np.sort(passed.fingerprints[~passed.matching]),
-            emitted=Candidates.joined([emitted_rows, recorded]) if len(recorded) else emitted_rows,
-        )
-        newest = _newest_emitted(following, step)
-        kept = index_of(segments, selection.hash, newest, given.max_index_bytes)
-        if following.emitted is not None and following.emitted.cells != limits.cells:
-            following = replace(following, emitted=_resized(segments, following, limits.cells))
-    waiting = candidates.without(step.choice.chosen)
-    dropped = seen.oldest.dropped
-    gone = decision.gone
-    if index is None:
-        gone += len(base.recent) - int(members(above.fingerprints, sorted_array(base.recent)).sum())
+    segments = seen.segments()
     statistics = ScanStatistics(
-        objects_listed=sum(each.objects for each in seen.segments()),
-        bytes_listed=sum(each.bytes for each in seen.segments()),
-        newest=newest_of(seen.segments()),
+        objects_listed=sum(each.objects for each in segments),
+        bytes_listed=sum(each.bytes for each in segments),
+        newest=newest_of(segments),
         left_out=sum(each.left_out for each in seen.classified),
-        files=sum(map(len, batches)),
-        bytes=sum(batch.bytes for batch in batches),
-        files_late=len(step.emitted_late),
-        files_waiting=len(waiting) + dropped.files,
-        bytes_waiting=int(waiting.columns.sizes.sum()) + dropped.bytes,
-        oldest_waiting=_oldest(waiting),
-        lookback=_kept_lookback(following, now, limits),
+        lookback=given.limits.lookback,
         found_late=len(np.setdiff1d(found_late, sorted_array(base.late))),
         gone=gone,
         unpartitioned=seen.groups.unpartitioned,
@@ -377,99 +361,125 @@ def _finish(given: _Given, base: Checkpoint, seen: Seen) -> ScanResult:
         returned=decision.returned,
         undecided=decision.undecided,
     )
-    backlog: Backlog | None = None
-    if len(waiting) > len(step.choice.held):
-        rest = step.above.only(np.arange(step.risen.passed, len(step.above)))
-        backlog = Backlog(
-            following, kept, waiting, dropped, rest, seen.groups.names, now, statistics
-        )
-    return ScanResult(
-        batches=batches,
-        sequence=base.sequence,
-        checkpoint=following,
-        index=kept,
-        statistics=statistics,
-        backlog=backlog,
+    base = replace(
+        base,
+        selection=base.selection if is_undecided and changed else selection.hash,
+        undecided=_undecided_count(decision),
     )
+    known = None if is_undecided or seen.is_too_large else finished(segments, late=decision.late)
+    found = _Found(
+        base,
+        decision.emitted,
+        candidates,
+        seen.oldest.dropped,
+        above,
+        seen.groups.names,
+        found_late,
+        known,
+        recorded,
+        selection.hash,
+        given.now,
+        statistics,
+    )
+    return _emitted(found, given.limits, given.max_index_bytes)
 
 
-def scan_backlog(backlog: Backlog, *, limits: ScanLimits) -> ScanResult:
+def scan_backlog(
+    backlog: Backlog, *, limits: ScanLimits, max_index_bytes: int = MAX_INDEX_BYTES
+) -> ScanResult:
     """Goes on with what an earlier scan found, without a listing. A pure function.
 
     Args:
         backlog: What waits; the checkpoint that it follows is still the one that counts.
         limits: What may be emitted.
+        max_index_bytes: A larger index is not kept.
     """
-    base, candidates, now = backlog.follows, backlog.candidates, backlog.now
-    emitted = base.emitted or Digest.empty(limits.cells)
-    known_late = sorted_array(base.late)
-    found_late = np.setdiff1d(known_late, candidates.fingerprints)
-    step = emit(
-        candidates,
-        backlog.above,
-        watermark=place_of(base.watermark),
-        dropped=backlog.dropped,
-        names=backlog.names,
-        limits=limits,
-        now=microseconds(now),
-        late_waiting=len(found_late),
-        holds_down=base.undecided > 0,
-    )
-    following, emitted_rows = _following(
-        base, emitted, candidates, step, found_late, limits, is_undecided=base.undecided > 0
-    )
-    batches = batches_of(candidates, step.choice.batches, backlog.names)
-    total = base.total
-    if total is not None:
-        total = total.plus(*total_of(batches, base.generation, base.sequence))
-    following = replace(following, sequence=base.sequence + bool(batches), total=total)
-    kept: Index | None = None
-    if backlog.index is not None:
-        passed = step.above.only(np.arange(step.risen.passed))
-        segments = finished(
-            backlog.index.segments,
-            dropped=np.sort(passed.fingerprints[~passed.matching]),
-            emitted=emitted_rows,
-        )
-        newest = _newest_emitted(following, step)
-        kept = Index(tuple(segments), backlog.index.selection, newest)
-    waiting = candidates.without(step.choice.chosen)
+    base, candidates, index = backlog.follows, backlog.candidates, backlog.index
     statistics = replace(
         backlog.statistics,
         objects_listed=0,
         bytes_listed=0,
         newest=None,
         left_out=0,
-        files=sum(map(len, batches)),
-        bytes=sum(batch.bytes for batch in batches),
-        files_late=len(step.emitted_late),
-        files_waiting=len(waiting) + backlog.dropped.files,
-        bytes_waiting=int(waiting.columns.sizes.sum()) + backlog.dropped.bytes,
-        oldest_waiting=_oldest(waiting),
-        lookback=_kept_lookback(following, now, limits),
         found_late=0,
         gone=0,
         selection_changed=False,
         returned=0,
     )
-    rest = step.above.only(np.arange(step.risen.passed, len(step.above)))
-    left: Backlog | None = None
+    found = _Found(
+        base,
+        base.emitted or Digest.empty(limits.cells),
+        candidates,
+        backlog.dropped,
+        backlog.above,
+        backlog.names,
+        np.setdiff1d(sorted_array(base.late), candidates.fingerprints),
+        None if index is None else index.segments,
+        _no_candidates(),
+        "" if index is None else index.selection,
+        backlog.now,
+        statistics,
+    )
+    return _emitted(found, limits, max_index_bytes)
+
+
+def _emitted(found: _Found, limits: ScanLimits, max_index_bytes: int) -> ScanResult:
+    """Emits what the limits allow of what was found."""
+    base, candidates, dropped = found.base, found.candidates, found.dropped
+    step = emit(
+        candidates,
+        found.above,
+        watermark=place_of(base.watermark),
+        dropped=dropped,
+        names=found.names,
+        limits=limits,
+        now=microseconds(found.now),
+        late_waiting=len(found.found_late),
+        holds_down=base.undecided > 0,
+    )
+    waiting = candidates.without(step.choice.chosen)
+    following = _following(found, step, waiting, limits)
+    batches = batches_of(candidates, step.choice.batches, found.names)
+    total = base.total
+    if total is not None:
+        total = total.plus(*total_of(batches, base.generation, base.sequence))
+    following = replace(following, sequence=base.sequence + bool(batches), total=total)
+    index: Index | None = None
+    if found.segments is not None:
+        passed = step.above.only(np.arange(step.risen.passed))
+        rows = candidates.only(np.sort(step.choice.chosen))
+        segments = finished(
+            found.segments,
+            dropped=np.sort(passed.fingerprints[~passed.matching]),
+            emitted=Candidates.joined([rows, found.recorded]) if len(found.recorded) else rows,
+        )
+        newest = _newest_emitted(following, step)
+        index = index_of(segments, found.selection, newest, max_index_bytes)
+        if following.emitted is not None and following.emitted.cells != limits.cells:
+            following = replace(following, emitted=_resized(segments, following, limits.cells))
+    statistics = replace(
+        found.statistics,
+        files=sum(map(len, batches)),
+        bytes=sum(batch.bytes for batch in batches),
+        files_late=len(step.emitted_late),
+        files_waiting=len(waiting) + dropped.files,
+        bytes_waiting=int(waiting.columns.sizes.sum()) + dropped.bytes,
+        oldest_waiting=moment(waiting.columns.last_modified[0]) if len(waiting) else None,
+        lookback=_kept_lookback(following, found.now, limits),
+    )
+    backlog: Backlog | None = None
     if len(waiting) > len(step.choice.held):
-        left = replace(
-            backlog,
-            follows=following,
-            index=kept,
-            candidates=waiting,
-            above=rest,
-            statistics=statistics,
+        rest = step.above.only(np.arange(step.risen.passed, len(step.above)))
+        backlog = Backlog(
+            following, index, waiting, dropped, rest, found.names, found.now, statistics
         )
     return ScanResult(
         batches=batches,
         sequence=base.sequence,
         checkpoint=following,
-        index=kept,
+        index=index,
         statistics=statistics,
-        backlog=left,
+        backlog=backlog,
     )
 
 
@@ -507,39 +517,28 @@ def _still_late(
     return candidates.without(below[~members(candidates.fingerprints[below], decision.late)])
 
 
-def _following(
-    base: Checkpoint,
-    emitted: Digest,
-    candidates: Candidates,
-    step: Step,
-    found_late: Fingerprints,
-    limits: ScanLimits,
-    *,
-    is_undecided: bool,
-) -> tuple[Checkpoint, Candidates]:
-    """The checkpoint after a step, and the candidates that it emits."""
-    passed = step.above.only(np.arange(step.risen.passed))
-    kept = step.above.fingerprints[step.risen.passed :]
-    enters = passed.fingerprints if is_undecided else passed.fingerprints[passed.matching]
-    emitted_rows = candidates.only(np.sort(step.choice.chosen))
-    late_rows = candidates.fingerprints[step.emitted_late]
-    waiting = candidates.without(step.choice.chosen)
-    watermark = step.risen.watermark
+def _following(found: _Found, step: Step, waiting: Candidates, limits: ScanLimits) -> Checkpoint:
+    """The checkpoint after a step."""
+    watermark, passed = step.risen.watermark, step.risen.passed
+    kept = step.above.fingerprints[passed:]
+    enters = step.above.fingerprints[:passed]
+    if not found.base.undecided:
+        enters = enters[step.above.matching[:passed]]
     below: list[int] = []
     if watermark is not None:
         for row in range(min(len(waiting), limits.recent_limit)):
             if waiting.place(row) > watermark:
                 break
             below.append(int(waiting.fingerprints[row]))
-    late = [*below, *found_late.tolist()][: max(0, limits.recent_limit - len(kept))]
-    following = replace(
-        base,
+    late = [*below, *found.found_late.tolist()][: max(0, limits.recent_limit - len(kept))]
+    emitted = found.emitted.plus(found.candidates.fingerprints[step.emitted_late]).plus(enters)
+    return replace(
+        found.base,
         watermark=position_of(watermark),
         late=frozenset(late),
         recent=frozenset(kept.tolist()),
-        emitted=None if watermark is None else emitted.plus(late_rows).plus(enters),
+        emitted=None if watermark is None else emitted,
     )
-    return following, emitted_rows
 
 
 def _undecided_count(decision: Decision) -> int:
@@ -566,10 +565,6 @@ def _resized(segments: Sequence[Segment], following: Checkpoint, cells: int) -> 
 def _no_candidates() -> Candidates:
     empty = np.empty(0, np.int32)
     return Candidates(Columns.of(()), NO_FINGERPRINTS, empty, empty)
-
-
-def _oldest(waiting: Candidates) -> datetime | None:
-    return moment(waiting.columns.last_modified[0]) if len(waiting) else None
 
 
 def _kept_lookback(following: Checkpoint, now: datetime, limits: ScanLimits) -> timedelta:
