@@ -71,6 +71,8 @@ landing = build_s3_incremental_sensor(
     job=ingest,
     batch=BatchPolicy(max_files=int(os.environ.get("TEST_MAX_FILES", "5"))),
     max_batches_per_tick=int(os.environ.get("TEST_MAX_BATCHES", "20")),
+    max_request_bytes=int(os.environ.get("TEST_MAX_REQUEST_BYTES", "1000000")),
+    run_tags={"team": "x" * 500},
     max_in_flight=int(os.environ["TEST_MAX_IN_FLIGHT"])
     if "TEST_MAX_IN_FLIGHT" in os.environ
     else None,

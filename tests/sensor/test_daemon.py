@@ -17,6 +17,7 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._core.definitions.instigation_logger import get_instigation_log_records
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
+from dagster._serdes import serialize_value
 
 from dagster_s3inc.core.cursor_format import decode_checkpoint
 from tests.servers import S3Server, backdate
@@ -271,6 +272,27 @@ def test_backlog_goes_out_tick_by_tick(
         assert world.batches() == [(1, keys("a", "b")), (1, keys("c", "d"))]
         world.tick()
         assert world.batches()[2:] == [(1, keys("e", "f")), (1, keys("g"))]
+
+
+def test_tick_fits_its_row(moto: S3Server, bucket: str, put: Any, tmp_path: Path) -> None:
+    """With the bound for MySQL, no tick takes more of the database, and all files come."""
+    names = [f"dt=2026-01-31/{number:04}-{'x' * 60}.parquet" for number in range(240)]
+    put(*names, body="x")
+    uri, environment = f"s3://{bucket}/in/", {"TEST_MAX_REQUEST_BYTES": "60000"}
+    with open_world(
+        moto,
+        uri,
+        tmp_path,
+        max_files=100,
+        settings=LAUNCH_RESETS_ALONE,
+        environment=environment,
+    ) as world:
+        rows = []
+        while succeeded(tick := world.tick()):
+            rows.append(len(serialize_value(tick.tick_data)))
+        assert len(rows) > 1
+        assert 20_000 < max(rows) <= 60_000
+        assert world.emitted() == dict.fromkeys(keys(*names), 1)
 
 
 def test_reset_during_a_slow_tick(moto: S3Server, bucket: str, put: Any, tmp_path: Path) -> None:
