@@ -84,7 +84,7 @@ def describe_scan(result: ScanResult, *, source: str, seconds: float) -> ScanRep
             f"{'waits' if seen.files_waiting == 1 else 'wait'} for the next ticks{since}"
         )
     if seen.decided_by == "ledger":
-        parts.append("the ledger, which is the sensor's runs, told what had been requested before")
+        parts.append("the ledger (the sensor's runs) shows what was requested before")
     return ScanReport("; ".join(parts) + ".", tuple(_warnings(result)))
 
 
@@ -156,9 +156,9 @@ def describe_undecided(undecided: Undecided) -> str:
         )
         return f"{what}. The sensor's runs are being read to decide it{far}; the next ticks go on."
     why = {
-        "not whole": "the sensor's runs do not tell it: some were deleted, or the beginning was "
+        "not whole": "the sensor's runs do not decide it: some were deleted, or the beginning was "
         "adopted",
-        "no ledger": "there are no runs that could tell it",
+        "no ledger": "there are no runs that could decide it",
         "too large": "the bucket is larger than the index may be (max_index_bytes)",
         "part of a listing": "no process has seen the whole of this listing",
     }[undecided.why]
