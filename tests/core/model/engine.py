@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, Protocol
+
+import dagster as dg
 
 from dagster_s3inc.core import index, late_files
 from dagster_s3inc.core import scan as scan_module
@@ -16,10 +19,15 @@ from dagster_s3inc.core.ledger import LedgerReader
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.page import Page
+from dagster_s3inc.core.reprocess import Conditions
 from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.runs.reset_requests import ResetRequest
+from dagster_s3inc.runs.run_requests import RunKey
 from dagster_s3inc.s3 import scanner
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanner import Scanner
+from dagster_s3inc.sensor.recovery import Decision
+from dagster_s3inc.sensor.start import start_from
 from tests.core.model.requests import Lost, Reset
 
 __all__ = ["Engine", "Pages", "Process", "RealEngine", "Start"]
@@ -40,7 +48,7 @@ class Process:
 
     def __init__(self, *, max_index_bytes: int) -> None:
         self.scanner = Scanner(max_index_bytes=max_index_bytes)
-        self.looks: dict[str, Any] = {}
+        self.looks: dict[str | None, Any] = {}
         self.life = object()
 
 
@@ -140,7 +148,7 @@ class Engine(Protocol):
 
 
 class RealEngine:
-    """The scan of the package, with the memory that a scanner has."""
+    """The package: where its sensor starts, and what its scanner finds and remembers."""
 
     is_bounded = True
     used_total = False
@@ -155,8 +163,7 @@ class RealEngine:
 
     def run_key(self, generation: int, sequence: int, batch_id: str, job: str | None) -> str:
         """The run key of a batch."""
-        key = f"{generation}:{sequence}:{batch_id}"
-        return key if job is None else f"{key}:{job}"
+        return str(RunKey(generation, sequence, batch_id, job))
 
     def start(
         self,
@@ -166,8 +173,18 @@ class RealEngine:
         lost: Lost | None,
     ) -> Start:
         """Where a tick starts that finds these."""
-        from tests.core.model.start import start_from
-        return start_from(self.decode, cursor, last_run_key, resets, lost)
+        decision = None
+        if lost is not None:
+            requested = [dg.RunRequest(run_key=each.key) for each in lost.row.requests]
+            left = tuple(dg.RunRequest(run_key=each.key) for each in lost.left)
+            decision = Decision(lost.row.cursor.text, requested[-1], left)
+        found = start_from(cursor, last_run_key, [_request(each) for each in resets], decision)
+        retries = None
+        if found.retry is not None:
+            [retries] = [each for each in resets if each.at == found.retry.at]
+        return Start(
+            found.checkpoint, found.given, found.is_first, retries, resumes=found.lost is not None
+        )
 
     def carry(self, process: Process, given: str | None, following: str) -> None:
         """A process keeps what belongs to one cursor for another that says the same."""
@@ -226,6 +243,13 @@ class RealEngine:
             yield
         finally:
             late_files._by_rule_a, late_files._decided = real, real_decided
+
+
+def _request(reset: Reset) -> ResetRequest:
+    conditions = ""
+    if reset.what == "matching":
+        conditions = json.dumps(Conditions(prefix=reset.prefix).written())
+    return ResetRequest(reset.at, reset.generation, reset.what, conditions)
 
 
 @contextmanager

@@ -342,13 +342,12 @@ class World:
         scanned_prefix = chosen.list_prefix("") if self.settings.narrows else ""
         now, clock = at(self.bucket.now), float(self.bucket.now)
         adopts = self.settings.from_now and is_first
-        look: _Look | None = None
-        if given is not None:
-            look = process.looks.get(given)
         listing: _Look | None = None
+        went_on = True
 
         def pages(prefix: str, after: str) -> Pages:
-            nonlocal listing
+            nonlocal listing, went_on
+            went_on = False
             if listing is None:
                 listing = self._list(prefix, after, turn)
             assert (prefix, after) == (listing.prefix, listing.start)
@@ -360,8 +359,10 @@ class World:
                 return LedgerProgress(len(self.dagster.runs), 0)
             return self.dagster.ledger(generation, sequence)
 
-        def evaluate() -> ScanResult:
-            return self.engine.scan(
+        def evaluate() -> tuple[ScanResult, bool, _Look]:
+            nonlocal went_on
+            went_on = True
+            result = self.engine.scan(
                 process,
                 given,
                 checkpoint,
@@ -374,15 +375,19 @@ class World:
                 adopt=adopts,
                 ledger=read,
             )
+            look = process.looks[given] if went_on else listing
+            assert look is not None, "It has been listed."
+            process.looks[self.engine.encode(result.checkpoint)] = look
+            return result, went_on, look
 
-        result = evaluate()
+        result, went_on, look = evaluate()
         if turn.again:
-            twin = evaluate()
-            same = twin.batches == result.batches and twin.checkpoint == result.checkpoint
-            require(same, "PURE", "the same scan emits something else when it is repeated")
-        went_on = listing is None
-        look = look if listing is None else listing
-        assert look is not None, "A backlog comes from a listing."
+            earlier, earlier_went_on = result, went_on
+            result, went_on, look = evaluate()
+            same = result.batches == earlier.batches and result.checkpoint == earlier.checkpoint
+            # What waits may be emitted without a listing the second time.
+            alike = same or earlier_went_on != went_on
+            require(alike, "PURE", "the same scan emits something else when it is repeated")
         scanned = Scanned(
             before=checkpoint,
             known=known,
@@ -408,7 +413,6 @@ class World:
         require(self.engine.decode(text) == scanned.after, "CURSOR", "is read as another")
         check_text(text, turn.limits, scanned.after)
         self._count(scanned)
-        process.looks[text] = look
         requests = self._requests(scanned)
         runs: dict[int, tuple[str, ...]] = {}
         for request in requests:
