@@ -5,7 +5,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import dagster as dg
 import pytest
@@ -15,7 +15,8 @@ from dagster._core.workspace.autodiscovery import loadable_targets_from_python_f
 
 import dagster_s3inc
 from dagster_s3inc import S3Batch, build_s3_incremental_definitions, errors
-from dagster_s3inc.core.report import describe_cost
+from dagster_s3inc.core.late_files import Undecided, Why
+from dagster_s3inc.core.report import describe_cost, describe_undecided
 from dagster_s3inc.runs import run_requests
 from tests.component_docs import OPTIONS, options_with_tables
 from tests.servers import S3Server, fill
@@ -168,6 +169,16 @@ def test_messages_are_those_of_the_code() -> None:
     for row in rows:
         for part in row.split("…"):
             assert part.strip() in said, row
+
+
+def test_every_reason_why_files_are_undecided_is_in_the_reference() -> None:
+    """The page of messages has each reason that a warning of undecided files may give."""
+    page = (ROOT / "docs/reference/messages.md").read_text("utf-8")
+    reasons = re.findall(r"^\| `([^`]+)`", page, re.MULTILINE)
+    for why in get_args(Why):
+        said = describe_undecided(Undecided(9, 9, 0, 0, why))
+        [clause] = re.findall(r"tells apart(?:, and|\.) ([^.:(]*)", said)
+        assert any(each in clause for each in reasons), clause
 
 
 def texts() -> Iterator[str]:
