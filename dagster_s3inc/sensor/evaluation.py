@@ -23,14 +23,15 @@ from dagster_s3inc.core.report import describe_cost, describe_scan
 from dagster_s3inc.dagster_internals import SensorAddress, instance_of, run_size_limit
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.runs.ledger import InstanceLedger, LedgerCache
+from dagster_s3inc.runs.reset_requests import ResetRequest
 from dagster_s3inc.runs.run_requests import REPROCESS, RunRequests, requested_batch
 from dagster_s3inc.s3.client import explained_endpoint
 from dagster_s3inc.s3.scanner import Scan, Scanner
 from dagster_s3inc.sensor.backpressure import Backpressure, Gate
 from dagster_s3inc.sensor.recovery import Decision
 from dagster_s3inc.sensor.retry_failed import Retry
-from dagster_s3inc.sensor.start import Start, start_of_tick
-from dagster_s3inc.sensor.targets import AssetsOfRun, Targets
+from dagster_s3inc.sensor.start import start_of_tick
+from dagster_s3inc.sensor.targets import Targets
 from dagster_s3inc.source import Source
 from dagster_s3inc.source_asset import SourceEvent, SourceReporter
 
@@ -90,165 +91,147 @@ class IncrementalSensor:
             CheckpointFormatError: The cursor cannot be read.
             S3RequestError: The prefix could not be listed.
         """
-        began = time.monotonic()
-        assets = self.targets.require_assets(context)
-        instance = instance_of(context)
-        address = SensorAddress.of_evaluation(context, self.name)
-        start = start_of_tick(context, instance, address)
-        if start.was_set_back:
-            context.log.warning(_SET_BACK)
-        if start.lost is not None:
-            return self._carry_out(context, instance, start.lost)
-        limits = self._limits(instance, address, assets)
-        if start.retry is not None and instance is not None:
-            retried = self._retry_failed(context, instance, address, start, limits)
-            if retried is not None:
-                return retried
-            start = start.after_retry()
-        gate = self.backpressure.gate(instance, address, start.checkpoint.generation)
-        scan = self._scan(context, instance, address, start, _gated(limits, gate))
-        return self._report(context, instance, start, gate, scan, time.monotonic() - began)
+        return _Tick(self, context).result()
 
     def retry(self, address: SensorAddress) -> Retry:
         """What finds the failed batches of this sensor."""
         return Retry(address=address, requests=self.requests)
 
-    def _limits(
-        self, instance: dg.DagsterInstance | None, address: SensorAddress, assets: AssetsOfRun
-    ) -> ScanLimits:
-        largest_run = None if instance is None else run_size_limit(instance)
-        if self.max_request_bytes is None and largest_run is None:
-            return self.limits
-        size = self.requests.size(
-            self.limits,
-            self.max_request_bytes or sys.maxsize,
-            place=f"{address.name}{address.repository or ''}",
-            assets=assets.assets,
-            checks=assets.checks,
+
+class _Tick:
+    """One evaluation."""
+
+    def __init__(self, sensor: IncrementalSensor, context: dg.SensorEvaluationContext) -> None:
+        self.began = time.monotonic()
+        self.sensor, self.context = sensor, context
+        self.assets = sensor.targets.require_assets(context)
+        self.instance = instance_of(context)
+        self.address = SensorAddress.of_evaluation(context, sensor.name)
+        self.start = start_of_tick(context, self.instance, self.address)
+
+    def result(self) -> dg.SensorResult:
+        if self.start.was_set_back:
+            self.context.log.warning(_SET_BACK)
+        if self.start.lost is not None:
+            return self._carry_out(self.start.lost)
+        if self.start.retry is not None and self.instance is not None:
+            retried = self._retry_failed(self.instance, self.start.retry)
+            if retried is not None:
+                return retried
+            self.start = self.start.after_retry()
+        generation = self.start.checkpoint.generation
+        gate = self.sensor.backpressure.gate(self.instance, self.address, generation)
+        return self._report(self._scan(self._limits(gate)), gate)
+
+    def _limits(self, gate: Gate) -> ScanLimits:
+        sensor, limits = self.sensor, self.sensor.limits
+        if gate.max_batches is not None:
+            limits = replace(limits, max_batches=min(limits.max_batches, gate.max_batches))
+        largest_run = None if self.instance is None else run_size_limit(self.instance)
+        if sensor.max_request_bytes is None and largest_run is None:
+            return limits
+        size = sensor.requests.size(
+            limits,
+            sensor.max_request_bytes or sys.maxsize,
+            place=f"{sensor.name}{self.address.repository or ''}",
+            assets=self.assets.assets,
+            checks=self.assets.checks,
         )
         if largest_run is not None:
             # So no run of the tick is larger.
             size = size._replace(most=min(size.most, size.tick + largest_run))
-        return replace(self.limits, request_size=size)
+        return replace(limits, request_size=size)
 
-    def _scan(
-        self,
-        context: dg.SensorEvaluationContext,
-        instance: dg.DagsterInstance | None,
-        address: SensorAddress,
-        start: Start,
-        limits: ScanLimits,
-    ) -> Scan:
-        ledger: InstanceLedger | None = None
-        if instance is not None:
-            cache, budget = self.ledger_cache, self.time_budget
-            ledger = InstanceLedger(instance, address, cache, time_budget=budget)
-        scan = self.scanner.scan(
-            client_of(getattr(context.resources, self.s3_resource_key)),
-            self.source.listed_location,
+    def _scan(self, limits: ScanLimits) -> Scan:
+        sensor, source, start = self.sensor, self.sensor.source, self.start
+        cache, ledger = sensor.ledger_cache, None
+        if self.instance is not None:
+            ledger = InstanceLedger(
+                self.instance, self.address, cache, time_budget=sensor.time_budget
+            )
+        scan = sensor.scanner.scan(
+            client_of(getattr(self.context.resources, sensor.s3_resource_key)),
+            source.listed_location,
             start.checkpoint,
             given=start.given,
-            selection=self.source.selection(instance),
+            selection=source.selection(self.instance),
             limits=limits,
-            adopt=self.adopt_first and start.is_first,
+            adopt=sensor.adopt_first and start.is_first,
             ledger=ledger,
         )
         if ledger is not None and not ledger.was_read:
-            self.ledger_cache.clear()
+            cache.clear()
         return scan
 
-    def _report(
-        self,
-        context: dg.SensorEvaluationContext,
-        instance: dg.DagsterInstance | None,
-        start: Start,
-        gate: Gate,
-        scan: Scan,
-        seconds: float,
-    ) -> dg.SensorResult:
-        result, grouping = scan.result, self.source.grouping
-        found = result.statistics
-        report = describe_scan(result, source=self.source.uri, seconds=seconds)
+    def _report(self, scan: Scan, gate: Gate) -> dg.SensorResult:
+        sensor, result, log = self.sensor, scan.result, self.context.log
+        grouping, found = sensor.source.grouping, scan.result.statistics
+        seconds = time.monotonic() - self.began
+        report = describe_scan(result, source=sensor.source.uri, seconds=seconds)
         warnings = [*report.warnings, *(f"{each}." for each in gate.messages)]
         if grouping is not None and found.unpartitioned:
             warnings.append(
                 grouping.describe_unpartitioned(found.unpartitioned, found.unpartitioned_keys)
             )
-        context.log.info(report.summary)
-        context.log.info(describe_cost(scan.requests, self.interval_seconds))
+        log.info(report.summary)
+        log.info(describe_cost(scan.requests, sensor.interval_seconds))
         for warning in warnings:
-            context.log.warning(warning)
-        lines = [_SET_BACK] if start.was_set_back else []
-        words = " ".join([*lines, report.summary, *warnings])
+            log.warning(warning)
+        set_back = [_SET_BACK] if self.start.was_set_back else []
+        words = " ".join([*set_back, report.summary, *warnings])
         events: list[SourceEvent] = []
-        if self.reporter is not None:
-            events = self.reporter.events(
-                instance,
+        if sensor.reporter is not None:
+            events = sensor.reporter.events(
+                self.instance,
                 scan,
                 words=words,
                 seconds=seconds,
                 unpartitioned=None if grouping is None else found.unpartitioned,
             )
-        return self._result(
-            [
-                self.requests.request(
-                    batch,
-                    job_name,
-                    generation=result.checkpoint.generation,
-                    sequence=result.sequence,
-                    repeats=REPROCESS if result.repeats else None,
-                    reset=result.checkpoint.reset_seen if result.repeats else None,
-                )
-                for batch in result.batches
-                for job_name in self.targets.job_names
-            ],
-            result.batches,
-            instance,
-            words=words,
-            cursor=encode_checkpoint(result.checkpoint),
-            asset_events=events,
-        )
+        requests = [
+            sensor.requests.request(
+                batch,
+                job_name,
+                generation=result.checkpoint.generation,
+                sequence=result.sequence,
+                repeats=REPROCESS if result.repeats else None,
+                reset=result.checkpoint.reset_seen if result.repeats else None,
+            )
+            for batch in result.batches
+            for job_name in sensor.targets.job_names
+        ]
+        cursor = encode_checkpoint(result.checkpoint)
+        return self._result(requests, result.batches, words=words, cursor=cursor, events=events)
 
     def _retry_failed(
-        self,
-        context: dg.SensorEvaluationContext,
-        instance: dg.DagsterInstance,
-        address: SensorAddress,
-        start: Start,
-        limits: ScanLimits,
+        self, instance: dg.DagsterInstance, reset: ResetRequest
     ) -> dg.SensorResult | None:
         """Requests failed batches, as a reset asks for it; None if none of them is left."""
-        checkpoint, reset = start.checkpoint, start.retry
-        assert reset is not None  # noqa: S101 # the caller's condition
-        generation, retry = checkpoint.generation, self.retry(address)
+        checkpoint, retry = self.start.checkpoint, self.sensor.retry(self.address)
+        generation = checkpoint.generation
         # The failures that are to be repaired must not stop this; what fails again does.
-        gate = self.backpressure.gate(instance, address, generation, reset=reset.at)
+        gate = self.sensor.backpressure.gate(instance, self.address, generation, reset=reset.at)
         retries = retry.retries(
             instance,
             retry.failed(instance, generation, reset=reset.at),
-            _gated(limits, gate),
+            self._limits(gate),
             generation=generation,
             sequence=checkpoint.sequence,
             reset=reset.at,
         )
         if not retries.batches and not retries.left:
             if retries.unreadable:
-                context.log.warning(retries.warning)
+                self.context.log.warning(retries.warning)
             return None
         words = " ".join([retries.describe(), *(f"{each}." for each in gate.messages)])
-        context.log.info(words)
+        self.context.log.info(words)
         if retries.batches:
             checkpoint = replace(checkpoint, sequence=checkpoint.sequence + 1)
         cursor = encode_checkpoint(checkpoint)
-        self.scanner.carry(start.given, cursor)
-        return self._result(retries.requests, retries.batches, instance, words=words, cursor=cursor)
+        self.sensor.scanner.carry(self.start.given, cursor)
+        return self._result(retries.requests, retries.batches, words=words, cursor=cursor)
 
-    def _carry_out(
-        self,
-        context: dg.SensorEvaluationContext,
-        instance: dg.DagsterInstance | None,
-        lost: Decision,
-    ) -> dg.SensorResult:
+    def _carry_out(self, lost: Decision) -> dg.SensorResult:
         """Requests what an earlier tick requested, as this one would have requested it."""
         words = (
             f"An earlier tick could not submit {len(lost.left)} of the runs that it requested. "
@@ -257,57 +240,46 @@ class IncrementalSensor:
             else "The cursor of an earlier tick was not stored. Its last run is requested once "
             "more, which Dagster skips."
         )
-        context.log.warning(words)
+        self.context.log.warning(words)
+        sensor_requests, all_jobs = self.sensor.requests, self.sensor.targets.job_names
         requests: dict[str | None, dg.RunRequest] = {}
         batches: list[Batch] = []
         for each in lost.left or (lost.last,):
-            batch = requested_batch(each, self.requests.batch_resource_key)
+            batch = requested_batch(each, sensor_requests.batch_resource_key)
             if batch is None:
                 # Dagster then says what is wrong with its config.
                 requests[each.run_key] = each
                 continue
             batches.append(batch)
             job_names: Sequence[str | None] = [each.job_name]
-            if each.job_name not in self.targets.job_names:
+            if each.job_name not in all_jobs:
                 # The sensor has other jobs by now. They get the batch if no job has processed it.
                 is_done = not lost.left or batch.id in lost.begun
-                job_names = [] if is_done else self.targets.job_names
+                job_names = [] if is_done else all_jobs
             for job_name in job_names:
-                request = self.requests.again(each, job_name) or each
+                request = sensor_requests.again(each, job_name) or each
                 requests[request.run_key] = request
-        return self._result(
-            list(requests.values()), batches, instance, words=words, cursor=lost.cursor
-        )
+        return self._result(list(requests.values()), batches, words=words, cursor=lost.cursor)
 
     def _result(
         self,
-        run_requests: Sequence[dg.RunRequest],
+        requests: Sequence[dg.RunRequest],
         batches: Sequence[Batch],
-        instance: dg.DagsterInstance | None,
         *,
         words: str,
         cursor: str,
-        asset_events: Sequence[SourceEvent] = (),
+        events: Sequence[SourceEvent] = (),
     ) -> dg.SensorResult:
-        if not run_requests:
-            return dg.SensorResult(
-                skip_reason=words, cursor=cursor, asset_events=list(asset_events)
-            )
-        grouping = self.source.grouping
+        if not requests:
+            return dg.SensorResult(skip_reason=words, cursor=cursor, asset_events=list(events))
+        grouping = self.sensor.source.grouping
+        new = None if grouping is None else grouping.new_partitions(batches, self.instance)
         return dg.SensorResult(
-            run_requests=list(run_requests),
+            run_requests=list(requests),
             cursor=cursor,
-            asset_events=list(asset_events),
-            dynamic_partitions_requests=None
-            if grouping is None
-            else grouping.new_partitions(batches, instance),
+            asset_events=list(events),
+            dynamic_partitions_requests=new,
         )
-
-
-def _gated(limits: ScanLimits, gate: Gate) -> ScanLimits:
-    if gate.max_batches is None:
-        return limits
-    return replace(limits, max_batches=min(limits.max_batches, gate.max_batches))
 
 
 def client_of(resource: Any) -> S3Client:
