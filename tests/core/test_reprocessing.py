@@ -111,7 +111,10 @@ def test_matching_is_emitted_once_more(
         make_object(key, data.draw(st.integers(0, 90_000)))
         for key in ("a", "a.csv", "a/b.csv", "b/c.csv", "c.csv", "é.csv")
     ]
-    new = [make_object("a/new.csv", 100_000), make_object("z", 100_000), make_object("late", 5)]
+    new = [make_object("a/new.csv", 100_000), make_object("z", 100_000)]
+    if remembers:
+        # In parts and without an index, a late file counts as emitted.
+        new.append(make_object("late", 5))
     sensor = Sensor(remembers=remembers)
     sensor.tick(old, 100_000)
     before, entries = sensor.checkpoint, list(sensor.entries)
