@@ -19,6 +19,7 @@ from dagster_s3inc.core.reprocess import Conditions, Reprocess
 from dagster_s3inc.core.reprocessing import emitted_before
 from dagster_s3inc.core.scan import scan
 from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.errors import KeyOrderError
 from tests.core.making import (
     DAY,
     FIRST,
@@ -260,9 +261,26 @@ def test_linger_is_honoured(remembers: bool) -> None:
     sensor.reset(EVERYTHING)
     assert [len(tick(sensor, objects, DAY + 61).objects) for _ in range(2)] == [6, 0]
     assert sensor.checkpoint.reprocess is not None
-    assert len(tick(sensor, objects, DAY + 5).objects) == 0
     assert again(sensor, objects, DAY + 606) == [["k6"]]
     assert Counter(sensor.emitted) == Counter(objects * 2)
+
+
+@BOTH
+def test_listing_in_another_order_is_refused(remembers: bool) -> None:
+    """A server whose order is not that of the keys makes nothing be skipped silently."""
+    objects = [make_object(key) for key in ("a/b", "a/c", "a-b", "a-c")]
+    sensor = Sensor(remembers=remembers)
+    sensor.tick(objects)
+    sensor.reset(EVERYTHING)
+    for pages in ([page([each]) for each in objects], [unsorted_page(objects)]):
+        with pytest.raises(KeyOrderError):
+            scan(sensor.checkpoint, pages, now=at(DAY), index=sensor.index, ledger=sensor.read)
+    assert keys_of(tick(sensor, objects).objects) == ["a-b", "a-c", "a/b", "a/c"]
+
+
+def unsorted_page(objects: list[S3Object]) -> ColumnsPage:
+    """A page in the order given."""
+    return ColumnsPage(Columns.of(objects))
 
 
 @BOTH
