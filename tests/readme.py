@@ -76,6 +76,9 @@ def outputs(server: S3Server) -> dict[str, str]:
     """What the code gives, by the name of the place where it is shown."""
     client = server.client()
     client.create_bucket(Bucket="lake")
+    # All moto servers of a process share their buckets, and the docs have one name for theirs.
+    for each in client.list_objects_v2(Bucket="lake").get("Contents", ()):
+        client.delete_object(Bucket="lake", Key=each["Key"])
     for number in range(250):
         key = f"landing/{number:03}.csv"
         client.put_object(Bucket="lake", Key=key, Body=LINES * 50)
