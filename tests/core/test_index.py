@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_s3inc.core import index as module
@@ -257,6 +257,7 @@ def test_index_is_never_changed_in_place() -> None:
     assert tick(OBJECTS, before).objects == ()
 
 
+@settings(max_examples=60)
 @given(RANDOMS, st.integers(1, 12))
 def test_index_is_what_was_emitted_and_is_listed(random: Random, size: int) -> None:
     """Whatever is written and deleted, however pages are cut, the index is exact."""

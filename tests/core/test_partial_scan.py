@@ -304,7 +304,7 @@ def test_adopted_in_parts(remembers: bool) -> None:
     assert sorted(sensor.emitted) == sorted(new)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(RANDOMS, st.integers(1, 6), st.sampled_from([2, 4, 30]))
 def test_nothing_is_lost_and_nothing_comes_twice(
     random: Random, files: int, recent_limit: int

@@ -102,7 +102,7 @@ def test_worked_example(remembers: bool) -> None:
     assert sensor.tick(objects).objects == ()
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(CONDITIONS, st.data(), RANDOMS, st.integers(1, 4), st.booleans())
 def test_matching_is_emitted_once_more(
     conditions: Conditions, data: st.DataObject, random: Random, files: int, remembers: bool

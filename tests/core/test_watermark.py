@@ -4,7 +4,7 @@ from datetime import timedelta
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_s3inc.core.batching import BatchPolicy
@@ -108,8 +108,9 @@ def test_watermark_never_falls() -> None:
     assert scan_all(checkpoint, [], 10).checkpoint.watermark == checkpoint.watermark
 
 
+@settings(max_examples=40)
 @given(
-    st.lists(listings(max_seconds=5000), max_size=4),
+    st.lists(listings(max_size=15, max_seconds=5000), max_size=4),
     st.integers(2, 8),
     st.integers(1, 30),
     st.booleans(),
@@ -180,6 +181,7 @@ def test_partial_batch_waits_until_it_is_due() -> None:
     assert (sizes(4), sizes(602), sizes(603)) == ([3], [3], [3, 1])
 
 
+@settings(max_examples=40)
 @given(
     st.lists(listings(max_size=10, max_seconds=4000), min_size=1, max_size=3),
     POLICIES,
