@@ -20,7 +20,7 @@ from dagster_s3inc.core.index import NO_FINGERPRINTS, Place
 __all__ = ["KEPT", "NO_GROUP", "Candidates", "Dropped", "OldestCandidates"]
 
 KEPT: Final = 50_000
-"""So many objects are kept at least; with keys of 60 bytes they take about 8 MB."""
+"""At least so many objects are kept; with keys of 60 bytes they take about 8 MB."""
 
 NO_GROUP: Final = -1
 
@@ -35,7 +35,7 @@ class Candidates:
         columns: Their properties.
         fingerprints: Of each.
         segments: In which segment of the scan each was listed.
-        groups: The number of each one's group; `NO_GROUP` where there are no groups.
+        groups: The number of the group of each; `NO_GROUP` where there are no groups.
     """
 
     columns: Columns
@@ -77,7 +77,7 @@ class Candidates:
         return self.only(np.flatnonzero(kept))
 
     def packed(self) -> Candidates:
-        """The same in memory of their own, so that a page's can be freed."""
+        """The same rows in memory of their own, so that that of their page can be freed."""
         return Candidates(self.columns.packed(), self.fingerprints, self.segments, self.groups)
 
     def in_position_order(self) -> Candidates:
@@ -96,7 +96,7 @@ class Candidates:
 
 @dataclass(slots=True)
 class Dropped:
-    """What of the candidates was counted and not kept.
+    """Candidates that were counted and not kept.
 
     Attributes:
         files: How many.
@@ -125,7 +125,7 @@ class OldestCandidates:
     """Keeps the oldest of the candidates of a scan.
 
     Args:
-        limit: How many at least.
+        limit: At least so many are kept.
     """
 
     def __init__(self, limit: int) -> None:
@@ -134,7 +134,7 @@ class OldestCandidates:
         self._count = 0
         self.dropped = Dropped()
         self.latest: int | None = None
-        """What is modified later than this, in microseconds, is counted and not kept."""
+        """What was modified later than this, in microseconds, is counted and not kept."""
 
     def add(self, candidates: Candidates) -> None:
         """Takes the candidates of one stretch."""

@@ -97,8 +97,8 @@ class Checkpoint:
         total: Of everything emitted in this generation. None where a ledger cannot be whole: the
             beginning was adopted, or the cursor was set back.
         partial_scan: The scan that goes on in the next tick; None if the last one completed.
-        reprocess: What is emitted again before anything new is; None if there is no such thing.
-        selection: The hash of filter and prefix that `emitted` was made by; None at first.
+        reprocess: What is emitted again, before anything new is; None if nothing is.
+        selection: The hash of the filter and the prefix by which `emitted` was made; None at first.
         reset_seen: The moment (ISO 8601, UTC) of the newest reset that has been honoured.
         undecided: How many files at or below the watermark, at most, are not known to have been
             emitted or not; 0 where everything is known. See `core.late_files`.
@@ -119,14 +119,14 @@ class Checkpoint:
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything counts as emitted, or may."""
+        """Whether anything counts as emitted, or may do so."""
         return bool(self.watermark or self.recent or self.partial_scan)
 
     @property
     def reprocesses_now(self) -> Reprocess | None:
         """What the next scan emits again; None if it looks for what is new.
 
-        A partial scan comes to its end first, since only its end tells what was emitted.
+        A partial scan is completed first, since only its end shows what was emitted.
         """
         if self.reprocess is None or self.reprocess.accepts or self.partial_scan is not None:
             return None

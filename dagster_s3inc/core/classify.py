@@ -1,9 +1,9 @@
 """Sorting a listing into what was emitted and what is new, stretch by stretch.
 
 With an index, a row is known if its fingerprint is in the index. Without one, the checkpoint
-tells: above the watermark a row is known if it is in `recent`; at or below it every matching row
-counts as known for the moment, enters the digest of what is listed, and the digests decide at the
-end of the scan (see `late_files`).
+decides: above the watermark a row is known if it is in `recent`. At or below it, every matching
+row counts as known for the moment and enters the digest of what is listed; the digests decide at
+the end of the scan (see `late_files`).
 
 Example, with the checkpoint of tick 3 of `core.checkpoint` (watermark 09:03, recent: 09:04), the
 file of 09:01 deleted, one of 09:05 written, and one of 08:30 that became visible late:
@@ -171,7 +171,7 @@ class Groups:
         return numbers
 
     def copy(self) -> Groups:
-        """Another one that goes on from here."""
+        """A copy that goes on by itself."""
         return replace(
             self,
             names=list(self.names),
@@ -191,7 +191,7 @@ class Classified:
         segment: As it is listed now. Its fingerprints are those that are known; without an index
             also those at or below the watermark of which the digests decide.
         candidates: What is new and matches.
-        beyond: Likewise, but modified so late that it is only counted.
+        beyond: What is new and matches too, but was modified so late that it is only counted.
         above: What is known above the watermark.
         gone: Fingerprints of the index that are not listed any more.
         carried: Fingerprints of a segment of the index that goes on behind the stretch.
@@ -240,7 +240,7 @@ class Classifier:
         self._late = sorted_array(checkpoint.late)
         self.adopts = adopts
         self.latest: int | None = None
-        """What is new and modified later than this, in microseconds, is beyond what is kept."""
+        """What is new and was modified later than this, in microseconds, is only counted."""
 
     def may_skip(self, segment: Segment) -> bool:
         """Whether a segment need not be read if its bytes are the same as last time."""
@@ -438,7 +438,7 @@ class Seen:
         kept: How many of the oldest candidates are kept; 0 means that no candidate is.
         cells: The sizes of the digests that are made of what is listed, without an index.
         start: The key behind which the scan begins.
-        max_index_bytes: Beyond, fingerprints of what is listed are not kept.
+        max_index_bytes: If the fingerprints of what is listed take more, they are not kept.
     """
 
     def __init__(
@@ -492,7 +492,7 @@ class Seen:
         self.classified.append(replace(classified, candidates=None, beyond=()))
 
     def copy(self, *, unpartitioned: int) -> Seen:
-        """Another one that goes on from here, with so many unpartitioned keys."""
+        """A copy that goes on by itself, with so many unpartitioned keys."""
         other = Seen(
             self.classifier,
             self.groups.copy(),
@@ -537,7 +537,7 @@ def _newest(columns: Columns) -> Place:
 
 @dataclass(slots=True)
 class _Part:
-    """What one part of a stretch comes to; see `Classified`."""
+    """One part of a stretch, sorted; see `Classified`."""
 
     known: Fingerprints = field(default_factory=_no_fingerprints)
     adopted: Fingerprints = field(default_factory=_no_fingerprints)

@@ -45,7 +45,7 @@ Numbers: TypeAlias = "npt.NDArray[np.int64]"
 Fingerprints: TypeAlias = "npt.NDArray[np.uint64]"
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
-# Texts are gathered by so many at a time, since that takes 16 bytes for each of theirs.
+# So many texts are gathered at a time, since this takes 16 bytes for each of their bytes.
 _CHUNK: Final = 4096
 
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -135,8 +135,8 @@ class Columns:
         etags: Without their quotes.
         storage_classes: Indexes into `class_names`.
         class_names: As listed; an entry without a class is `STANDARD`.
-        identities: The very bytes that fingerprints are the hashes of (see `identity_text`), if
-            they happen to lie in a block already; else they are put together when needed.
+        identities: The texts of which fingerprints are the hashes (see `identity_text`), if they
+            lie in a block already; else they are made when they are needed.
     """
 
     keys: Texts

@@ -55,7 +55,7 @@ def decode_checkpoint(text: str) -> Checkpoint:
 
     Raises:
         CheckpointVersionError: It is of a version that this release does not know.
-        CheckpointFormatError: It is no checkpoint, or a damaged one. Both say how to start over.
+        CheckpointFormatError: It is not a checkpoint, or a damaged one. Both say how to start over.
     """
     if not text.strip():
         _refuse("it is empty")

@@ -16,8 +16,8 @@ def descriptions(described: object) -> dict[str, str]:
     """The descriptions of arguments or attributes, by their names.
 
     Args:
-        described: A function or class with a docstring in Google's style. Python keeps none with
-            `-OO`, and then there are no descriptions.
+        described: A function or class with a docstring in Google's style. With `-OO`
+            Python keeps no docstrings, and there are no descriptions.
     """
     found: dict[str, str] = {}
     name, is_inside = "", False

@@ -24,7 +24,7 @@ __all__ = ["ARCHIVE_CLASSES", "FilterRules", "ObjectFilter"]
 ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Classes whose objects cannot be read before a restore that takes minutes to days."""
 
-# DOTGLOB: a key is no path, a leading dot hides nothing. CASE: S3 keys are case-sensitive.
+# DOTGLOB: a key is not a path, a leading dot hides nothing. CASE: S3 keys are case-sensitive.
 _GLOB_FLAGS: Final = glob.GLOBSTAR | glob.DOTGLOB | glob.BRACE | glob.CASE | glob.FORCEUNIX
 
 # As S3 writes them all, and compatible servers their own; another spelling would never match.

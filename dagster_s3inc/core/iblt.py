@@ -9,8 +9,8 @@ fingerprints it holds, the xor of them, and the xor of their checks. Digests are
 subtracted cell by cell, and what two sets share cancels. What remains is the difference alone:
 its size decides what can be read, not the size of the sets.
 
-**Reading** peels. A cell that holds one fingerprint (count 1 or -1) shows it; taken out of its four
-cells, it may lay bare others. Below about 0.77 changes for each cell this nearly always empties
+**Reading** peels. A cell that holds one fingerprint (count 1 or -1) shows it. Once it is taken out of
+its four cells, others may show. Below about 0.77 changes for each cell this nearly always empties
 the table (the 2-core of a random 4-uniform hypergraph is empty below that load). 600 cells read
 400 changes, except that two changes which share all four cells block each other: once in 6,000
 readings of 400 changes. What cannot be read whole is not read at all.
@@ -310,11 +310,11 @@ class DigestBuilder:
 
 
 def decode(difference: Digest) -> Difference | None:
-    """Reads the fingerprints that one set has and another has not from `first - second`.
+    """Reads from `first - second` the fingerprints that one set has and the other has not.
 
     Returns:
-        Both kinds, whole; None where there are too many of them for the cells. See the head of
-        this module for how sure either is.
+        All of them, of both kinds; None where there are too many for the cells. The head of this
+        module says how sure either answer is.
     """
     found: Counter[int] = Counter()
     remaining = difference
@@ -335,7 +335,7 @@ def decode(difference: Digest) -> Difference | None:
 
 
 def estimate(difference: Digest) -> Estimate:
-    """Tells about how much two sets differ from `first - second`, however much that is.
+    """Estimates from `first - second` how much two sets differ, however much that is.
 
     With 600 cells the sum of both numbers is right within 12% (in 95 of 100 cases). A few
     fingerprints added among very many removed are thus lost in the margin.
@@ -392,7 +392,7 @@ def cells_for(capacity: int) -> int:
 
 
 def require_cells(name: str, cells: int) -> None:
-    """Refuses what is no number of cells.
+    """Refuses what is not a possible number of cells.
 
     Args:
         name: What the number is called where it was given.

@@ -3,8 +3,8 @@
 The checkpoint is small, and so it cannot name every object. While the process lives, the index
 can: for each segment of the key order it holds the fingerprints that were emitted and are still
 listed. New is what matches, is listed and is not in the index, however many files share a second,
-come late, are deleted or come back. It is an optimisation that forgets nothing it needs: without
-it, the next scan builds it anew from the checkpoint (see `late_files`).
+come late, are deleted or come back. An index may be lost at any time: the next scan then builds it
+anew from the checkpoint (see `late_files`).
 
 A segment also remembers a hash of the bytes in which the server listed it. A segment that lies
 wholly at or below the watermark, in which nothing waits, and whose bytes hash to the same as last
@@ -55,7 +55,7 @@ __all__ = [
     "stretches",
 ]
 
-# Microseconds and key: as a `Position`, but as columns hold it.
+# A `Position` as columns hold it: microseconds since 1970, and the bytes of the key.
 Place = tuple[int, bytes]
 
 END: Final = b"\xff"
@@ -166,7 +166,7 @@ class Stretch:
         end: The first key behind it; `END` for the last stretch.
         known: The segments of the index that begin in it, in order.
         continues: Whether the last segment of the index that reaches into it goes on behind it.
-        unchanged: The segment that it is to the letter, if it need not be read.
+        unchanged: The segment to which it is equal byte for byte, if it need not be read.
         parts: Its entries, if it had to be read.
         content: The hash of the bytes of its entries; None where only a real parser could read
             them.

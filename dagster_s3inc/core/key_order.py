@@ -1,4 +1,4 @@
-"""Whether keys are in order, asked of a whole page at once."""
+"""Whether the keys of a page are in order, found for all of them at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files at or below the watermark were emitted, where there is no index to tell.
+"""Which files at or below the watermark were emitted, where there is no index.
 
 The checkpoint keeps a digest of what was emitted at or below the watermark and was still listed.
 A scan makes the digest of what is listed there now. The difference of the two names, one by one,
@@ -212,7 +212,7 @@ def _by_digest(
     *,
     is_known: bool,
 ) -> Decision | None:
-    """What the difference of the digests tells, if it can be read."""
+    """What the difference of the digests shows, if it can be read."""
     # The fingerprints that wait are known to be late; without them there is less to read. Those
     # that are not listed any more cannot be told from the digests, and read as gone and late.
     apart = waiting[members(waiting, np.sort(prints))] if is_known else NO_FINGERPRINTS
@@ -241,7 +241,7 @@ def _by_digest(
 def _by_rule_a(
     emitted: Digest, prints: Fingerprints, seconds: Seconds, ledger: Ledger
 ) -> Fingerprints | None:
-    """What of the listed was emitted, if the ledger and the digest together tell."""
+    """Which of the listed files were emitted, if ledger and digest together show it."""
     recorded = members(prints, ledger.fingerprints)
     tries = [recorded]
     if ledger.oldest_run is None:

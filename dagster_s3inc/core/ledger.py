@@ -1,8 +1,8 @@
-"""The ledger: what a sensor emitted, as its runs tell it.
+"""The ledger: what a sensor emitted, as its runs record it.
 
 The ledger's entries are the batches of the sensor's runs of one generation with a sequence below
 the checkpoint's, one for each (sequence, batch), whichever job or retry holds it. Runs that repeat
-something carry a tag that says so, and are no part of it.
+something carry a tag that says so, and are not part of it.
 
 A ledger proves itself: if `total` of what it holds equals the checkpoint's, it is whole. The sum
 of mixed hashes does not depend on the order in which runs are read, and a missing or foreign file

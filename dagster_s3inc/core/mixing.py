@@ -1,4 +1,4 @@
-"""Where a fingerprint goes in a digest, and by which check it is known there."""
+"""The cells of a digest to which a fingerprint goes, and the check that proves it there."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 SECONDS_LENGTH = 19
-"""So many characters of an ISO 8601 time tell it to the second: `2026-01-31T23:59:59`."""
+"""So many characters of an ISO 8601 time give it to the second: `2026-01-31T23:59:59`."""
 
 # What a fingerprint is the hash of: an entry as Amazon's S3 lists it, from the key to the ETag.
 # Because it is, the bytes of a listing can be hashed where they lie.
@@ -125,7 +125,7 @@ def parse_time(text: str) -> datetime:
     """Reads what `format_time` wrote, or any ISO 8601 time with an offset.
 
     Raises:
-        ValueError: The text is no time, or has no offset.
+        ValueError: The text is not a time, or has no offset.
     """
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     if moment.tzinfo is None:

@@ -86,7 +86,7 @@ class ScanResult:
         index: What belongs to that checkpoint; None where it must be built anew.
         statistics: What the scan saw.
         backlog: What waits, to be emitted without listing again; None where there is nothing, or
-            where only a listing can tell.
+            where only a listing can show it.
         building: During a partial scan without an index, what it has listed so far.
     """
 
@@ -165,7 +165,7 @@ def finished(
         segments: As they were classified.
         late: Sorted; these have not been emitted after all, and wait.
         dropped: Sorted; these need not be remembered any more.
-        emitted: What is emitted now. Each row tells the number of its segment.
+        emitted: What is emitted now. Each row has the number of its segment.
     """
     done = list(segments)
     if len(late) or len(dropped):

@@ -193,7 +193,7 @@ class PartPlan:
         return self._emission
 
     def _fits_surely(self, candidates: Candidates) -> bool:
-        """Whether these fit with those before, told without cutting batches."""
+        """Whether these fit beside those before, found without cutting batches."""
         limits = self._limits
         if limits.policy.max_bytes is not None or self._groups_matter(candidates):
             return False
@@ -265,7 +265,7 @@ def finish_part(
         limits: What may be emitted.
         plan: What it emits.
         is_last: Whether the part reaches the end of the listing.
-        ledger: Reads what the sensor's runs tell.
+        ledger: Reads the sensor's runs.
         building: What the earlier parts listed, if this process saw them.
         max_index_bytes: A larger index is not kept.
     """

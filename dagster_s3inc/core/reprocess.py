@@ -142,7 +142,7 @@ class Reprocess:
             below the watermark are settled once all of them have been.
         after: The key up to which that has been done, in the order of the keys.
         in_parts: Whether the listing takes longer than a tick and there is no index. What counts
-            as emitted is then what the checkpoint tells without its digest: everything at or
+            as emitted is then what the checkpoint says without its digest: everything at or
             below the watermark that is not in `late`.
         accepts: Emit nothing; everything listed at or below the watermark counts as emitted.
     """

@@ -1,7 +1,7 @@
 """Emitting again what was emitted before, as far as it meets some conditions.
 
-This goes through the keys in their order, and remembers no more than the key to which it has
-come: what the checkpoint knows does not change on the way. What is new waits until then.
+This goes through the keys in their order, and remembers only the key to which it has come. What
+the checkpoint says of emitted files does not change on the way, and new files wait until the end.
 
 While it is undecided which files were emitted, every listed file that meets the conditions is
 emitted. If all that is listed at or below the watermark meets them, that settles it: from then on
@@ -66,7 +66,7 @@ def scan_again(
         selection: What counts.
         limits: What may be emitted.
         index: The index that belongs to the checkpoint; None if it is not at hand.
-        ledger: Reads what the sensor's runs tell.
+        ledger: Reads the sensor's runs.
         max_index_bytes: A larger index is not made.
     """
     reprocess = checkpoint.reprocess or Reprocess()

@@ -6,7 +6,7 @@ source, and thousands of objects share one second. So a position alone loses fil
 emitted is known object by object, in the index; the checkpoint is a summary from which the index
 can be built anew (`late_files`), and the sensor's runs are the ledger where that is not enough.
 
-The way of a listing:
+The way of a listing through a scan:
 
     pages -> stretches (index)              segments that did not change are skipped
           -> known and new (classify)       columns and masks
@@ -98,7 +98,7 @@ def scan(
         selection: What counts; by default every object.
         limits: What may be emitted; by default `ScanLimits()`.
         index: The index that belongs to the checkpoint; None if it is not at hand.
-        ledger: Reads what the sensor's runs tell, if it is needed.
+        ledger: Reads the sensor's runs, if that is needed.
         adopt: Emit nothing, and count everything that may match as emitted: how the first scan
             begins for someone who wants only files from now on.
         building: What the earlier parts of a partial scan listed, if this process saw them.
@@ -198,7 +198,7 @@ class _Read(NamedTuple):
 
 
 def _valid(index: Index | None, checkpoint: Checkpoint, selection: Selection) -> Index | None:
-    """The index, if it tells what the checkpoint and the selection mean."""
+    """The index, if it belongs to the selection; an empty one for a new beginning."""
     if not checkpoint.has_begun:
         return Index.empty(selection.hash)
     if index is None or index.selection != selection.hash:
@@ -303,9 +303,9 @@ class _Found(NamedTuple):
         dropped: What is new beyond these.
         above: What was emitted above the watermark and is listed.
         names: The names of the groups, by number.
-        found_late: Late files that are no candidates yet.
+        found_late: Late files that are not candidates yet.
         segments: What was listed; None if no index is to be made of it.
-        recorded: What is listed as new, but was emitted as the ledger tells.
+        recorded: What seems new, but was emitted as the ledger shows.
         selection: The hash of the selection.
         now: The server's time at the listing.
         statistics: But for what is emitted and what waits.

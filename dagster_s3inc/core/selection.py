@@ -1,4 +1,4 @@
-"""Which rows of a page count, as a scan asks it."""
+"""Which rows of a page count."""
 
 from __future__ import annotations
 

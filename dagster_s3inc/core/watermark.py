@@ -119,7 +119,7 @@ def emit(
         names: The names of the groups, by number.
         limits: What may be emitted.
         now: The server's time, in microseconds.
-        late_waiting: How many late files are known that are no candidates.
+        late_waiting: How many late files are known that are not candidates.
         holds_down: Whether objects that are held back hold the watermark down.
     """
     count = len(candidates)
