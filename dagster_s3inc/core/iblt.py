@@ -9,8 +9,8 @@ fingerprints it holds, the xor of them, and the xor of their checks. Digests are
 subtracted cell by cell, and what two sets share cancels. What remains is the difference alone:
 its size decides what can be read, not the size of the sets.
 
-**Reading** peels. A cell that holds one fingerprint (count 1 or -1) shows it. Once it is taken out of
-its four cells, others may show. Below about 0.77 changes for each cell this nearly always empties
+**Reading** peels. A cell that holds one fingerprint (count 1 or -1) shows it. Once that is taken
+out of its four cells, others may show. Below about 0.77 changes for each cell this nearly always empties
 the table (the 2-core of a random 4-uniform hypergraph is empty below that load). 600 cells read
 400 changes, except that two changes which share all four cells block each other: once in 6,000
 readings of 400 changes. What cannot be read whole is not read at all.

@@ -214,7 +214,7 @@ def _by_digest(
 ) -> Decision | None:
     """What the difference of the digests shows, if it can be read."""
     # The fingerprints that wait are known to be late; without them there is less to read. Those
-    # that are not listed any more cannot be told from the digests, and read as gone and late.
+    # that are not listed any more are in no digest of what is listed, so they are not taken out.
     apart = waiting[members(waiting, np.sort(prints))] if is_known else NO_FINGERPRINTS
     first = decode(emitted - listed[0].minus(apart))
     second = None
