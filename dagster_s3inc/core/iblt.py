@@ -10,9 +10,9 @@ subtracted cell by cell, and what two sets share cancels. What remains is the di
 its size decides what can be read, not the size of the sets.
 
 **Reading** peels. A cell that holds one fingerprint (count 1 or -1) shows it. Once that is taken
-out of its four cells, others may show. Below about 0.77 changes for each cell this nearly always empties
-the table (the 2-core of a random 4-uniform hypergraph is empty below that load). 600 cells read
-400 changes, except that two changes which share all four cells block each other: once in 6,000
+out of its four cells, others may show. Below about 0.77 changes for each cell this nearly always
+empties the table (the 2-core of a random 4-uniform hypergraph is empty below that load). 600 cells
+read 400 changes, except that two changes which share all four cells block each other: once in 6,000
 readings of 400 changes. What cannot be read whole is not read at all.
 
 **Believing.** Several fingerprints in one cell pass for one only if the count is 1 or -1, their xor
@@ -109,11 +109,6 @@ class Estimate(NamedTuple):
     added: int
     removed: int
     margin: int
-
-    @property
-    def looks_like_removal(self) -> bool:
-        """Whether no more may have been added than the estimate may be off."""
-        return self.added <= self.margin
 
 
 class _Columns(NamedTuple):
