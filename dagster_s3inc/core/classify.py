@@ -104,9 +104,13 @@ class Above:
         """The rows of all parts, in position order."""
         times = np.concatenate([np.empty(0, np.int64), *(each.times for each in parts)])
         keys = [key for each in parts for key in each.keys]
-        numbers = times.tolist()
-        order = sorted(range(len(keys)), key=lambda row: (numbers[row], keys[row]))
-        rows = np.array(order, np.intp)
+        rows = np.argsort(times, kind="stable")
+        order, ordered = rows.tolist(), times[rows]
+        ties = np.flatnonzero(ordered[1:] == ordered[:-1]).tolist()
+        if any(keys[order[at]] > keys[order[at + 1]] for at in ties):
+            numbers = times.tolist()
+            order.sort(key=lambda row: (numbers[row], keys[row]))
+            rows = np.array(order, np.intp)
         prints = np.concatenate([NO_FINGERPRINTS, *(each.fingerprints for each in parts)])
         matching = np.concatenate([np.empty(0, np.bool_), *(each.matching for each in parts)])
         return cls(times[rows], tuple(keys[row] for row in order), prints[rows], matching[rows])

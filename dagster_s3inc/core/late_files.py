@@ -226,6 +226,9 @@ def _by_digest(
         return None
     late = np.union1d(apart, _array(read.removed))
     late_matching = late if second is None else np.union1d(apart, _array(second.removed))
+    if is_known:
+        # What has changed its class since it was found late waits for another.
+        late_matching = late_matching[members(late_matching, np.sort(counting))]
     gone = _array(read.added)
     if first is None and is_known:
         # What was moved to another class is listed all the same, so it is not gone.

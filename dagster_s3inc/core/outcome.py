@@ -13,7 +13,15 @@ from dagster_s3inc.core.candidates import NO_GROUP, Candidates, Dropped
 from dagster_s3inc.core.checkpoint import Checkpoint, Total
 from dagster_s3inc.core.classify import Above, Seen
 from dagster_s3inc.core.columns import Fingerprints, Rows, moment
-from dagster_s3inc.core.index import NO_FINGERPRINTS, Index, Place, Segment, members, size_of
+from dagster_s3inc.core.index import (
+    NO_FINGERPRINTS,
+    Index,
+    Place,
+    Segment,
+    members,
+    size_of,
+    united,
+)
 from dagster_s3inc.core.late_files import ListedRows
 from dagster_s3inc.core.ledger import checksum
 from dagster_s3inc.core.objects import Position, S3Object
@@ -183,7 +191,7 @@ def finished(
         for rows in np.split(order, borders):
             number = int(emitted.segments[rows[0]])
             each = done[number]
-            prints = np.union1d(each.fingerprints, emitted.fingerprints[rows])
+            prints = united(each.fingerprints, emitted.fingerprints[rows])
             waiting = max(0, each.waiting - len(rows))
             done[number] = each._replace(fingerprints=prints, waiting=waiting)
     return done

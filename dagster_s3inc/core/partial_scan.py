@@ -42,6 +42,7 @@ from dagster_s3inc.core.classify import Seen, at_or_below, place_of, sorted_arra
 from dagster_s3inc.core.columns import Fingerprints, microseconds, moment
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.index import (
+    END,
     NO_FINGERPRINTS,
     Index,
     Segment,
@@ -340,7 +341,14 @@ def finish_part(
     decision: Decision | None = None
     if index is not None:
         next_index = _replaced(
-            index, partial.after, seen, segments, selection.hash, plan, max_index_bytes
+            index,
+            partial.after,
+            seen,
+            segments,
+            selection.hash,
+            plan,
+            max_index_bytes,
+            is_last=is_last,
         )
         if is_last:
             following = _ended_with_index(following)
@@ -419,11 +427,17 @@ def _replaced(
     selection: str,
     plan: PartPlan,
     most: int,
+    *,
+    is_last: bool,
 ) -> Index | None:
     """The index with a range of keys replaced by what a part saw there."""
     starts = index.starts()
     begin = segment_after(after.encode("utf-8")) if after else b""
-    end = segment_after(seen.last_key) if seen.classified else begin
+    end = begin
+    if is_last:
+        end = END
+    elif seen.classified:
+        end = segment_after(seen.last_key)
     before = list(index.segments[: bisect_left(starts, begin)])
     behind = list(index.segments[bisect_left(starts, end) :])
     if len(seen.carried) and not (behind and behind[0].start == end):

@@ -27,7 +27,7 @@ from dagster_s3inc.core.batching import choose, most_that_fit
 from dagster_s3inc.core.candidates import Candidates
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.classify import Classifier, Groups, Seen, at_or_below, sorted_array
-from dagster_s3inc.core.columns import Columns, Rows, moment
+from dagster_s3inc.core.columns import Columns, Rows, microseconds, moment
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.index import Index, Stretch, members, stretches
 from dagster_s3inc.core.late_files import Undecided, decide
@@ -70,13 +70,20 @@ def scan_again(
         max_index_bytes: A larger index is not made.
     """
     reprocess = checkpoint.reprocess or Reprocess()
-    again = _Again(checkpoint, reprocess, selection, index, max_index_bytes=max_index_bytes)
+    again = _Again(
+        checkpoint,
+        reprocess,
+        selection,
+        index,
+        cells=limits.cells,
+        max_index_bytes=max_index_bytes,
+    )
     enough = limits.max_batches * limits.policy.max_files
     rest = again.read(pages, enough)
     found = again.found()
     following, undecided = checkpoint, None
     if again.is_whole and rest is None:
-        found, following, undecided = _decided(again, found, ledger, selection, limits)
+        found, following, undecided = _decided(again, reprocess, found, ledger, selection, limits)
         if undecided is not None and undecided.why == "reading":
             # The next tick knows more.
             return _waiting(checkpoint, again, undecided, limits)
@@ -93,7 +100,22 @@ def scan_again(
         return (some, choice.batches) if choice.is_all else None
 
     count, made = most_that_fit(len(found), attempt)
-    batches = () if made is None else batches_of(*made, again.groups.names)
+    while count and limits.policy.linger is not None:
+        # A part emits all up to its key, so it ends before what lingers.
+        some = found.only(np.arange(count)).in_position_order()
+        choice = choose(
+            some,
+            limits.policy,
+            max_batches=limits.max_batches,
+            names=again.groups.names,
+            request_size=limits.request_size,
+            now=microseconds(now),
+        )
+        made = some, choice.batches
+        if not len(choice.held):
+            break
+        count -= len(choice.held)
+    batches = () if made is None or not count else batches_of(*made, again.groups.names)
     goes_on: Reprocess | None = None
     if count < len(found):
         after = found.columns.key(count - 1).decode("utf-8") if count else reprocess.after
@@ -168,7 +190,7 @@ def emitted_before(
     reprocess = checkpoint.reprocess
     again = None
     if reprocess is not None:
-        again = _Again(checkpoint, reprocess, selection, index, max_index_bytes=0)
+        again = _Again(checkpoint, reprocess, selection, index, cells=0, max_index_bytes=0)
     groups = Groups(selection.group_of)
     for stretch in stretches(pages, index, may_skip=lambda _: False):
         if isinstance(stretch, Rest):
@@ -183,6 +205,7 @@ def emitted_before(
 
 def _decided(
     again: _Again,
+    reprocess: Reprocess,
     found: Candidates,
     ledger: LedgerReader | None,
     selection: Selection,
@@ -205,7 +228,7 @@ def _decided(
     if decision.undecided is None:
         late = np.flatnonzero(members(found.fingerprints, decision.late))
         return found.without(late), checkpoint, None
-    if again.covers_all:
+    if again.covers_all and not reprocess.after:
         settled = replace(
             checkpoint,
             emitted=seen.digests()[-1],
@@ -228,6 +251,7 @@ class _Again:
         selection: Selection,
         index: Index | None,
         *,
+        cells: int,
         max_index_bytes: int,
     ) -> None:
         self.checkpoint = checkpoint
@@ -240,12 +264,12 @@ class _Again:
         self._late = sorted_array(checkpoint.late)
         self.groups = Groups(selection.group_of)
         emitted = checkpoint.emitted
-        cells = [] if index is not None or emitted is None else [emitted.cells]
+        size = cells if emitted is None else emitted.cells
         self.seen = Seen(
             Classifier(checkpoint, index, selection),
             Groups(selection.group_of),
             kept=0,
-            cells=cells,
+            cells=[size] if size and index is None else [],
             max_index_bytes=max_index_bytes,
         )
         self.covers_all = True
@@ -265,6 +289,8 @@ class _Again:
         ):
             if isinstance(stretch, Rest):
                 return stretch
+            if self._count > enough and not self.is_whole:
+                return Rest(self._found[-1].columns.key(-1))
             self.objects += stretch.objects
             self.bytes += sum(int(part.sizes.sum()) for part in stretch.parts)
             if self.is_whole:

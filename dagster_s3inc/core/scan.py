@@ -333,7 +333,7 @@ def _finish(given: _Given, base: Checkpoint, seen: Seen) -> ScanResult:
     decision = _decision(given, base, seen, changed=changed)
     is_undecided = decision.undecided is not None
     gone = decision.gone
-    if seen.classifier.index is None:
+    if seen.classifier.index is None and not changed:
         gone += len(base.recent) - int(members(above.fingerprints, sorted_array(base.recent)).sum())
     candidates = seen.oldest.finish() or _no_candidates()
     if seen.classifier.index is None and not is_undecided:
