@@ -12,9 +12,17 @@ from dagster_s3inc.core import index as module
 from dagster_s3inc.core.batching import BatchPolicy
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.classify import Classifier
-from dagster_s3inc.core.index import Index, Stretch, members, stretches
+from dagster_s3inc.core.columns import microseconds
+from dagster_s3inc.core.index import (
+    NO_FINGERPRINTS,
+    Index,
+    Segment,
+    Stretch,
+    members,
+    stretches,
+)
 from dagster_s3inc.core.limits import ScanLimits
-from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.page import ColumnsPage, Page, Rest
 from dagster_s3inc.core.scan import scan
@@ -181,6 +189,22 @@ def test_segment_above_the_watermark_is_read() -> None:
     second = tick(OBJECTS, first, now=DAY)
     assert second.objects == ()
     assert read(OBJECTS, second) == []
+
+
+def test_only_positions_decide_what_lies_below_the_watermark() -> None:
+    """A segment in whose newest second the watermark lies is skipped if its key lies below too."""
+    second = microseconds(at(7))
+
+    def may_skip(newest: tuple[int, bytes] | None, waiting: int = 0) -> bool:
+        checkpoint = Checkpoint(watermark=Position(at(7), "k1"))
+        segment = Segment(b"", NO_FINGERPRINTS, b"hash", newest, waiting=waiting)
+        return Classifier(checkpoint, None, Selection()).may_skip(segment)
+
+    assert may_skip((second, b"k1"))
+    assert not may_skip((second, b"k2"))
+    assert may_skip((second - 1, b"k2"))
+    assert not may_skip((second, b"k0"), waiting=1)
+    assert may_skip(None)
 
 
 def test_page_without_bytes_is_read() -> None:
