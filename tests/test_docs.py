@@ -95,7 +95,7 @@ def lake(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     client.delete_bucket(Bucket="lake")
 
 
-@pytest.mark.parametrize("code", blocks())
+@pytest.mark.parametrize("code", list(blocks()))
 @pytest.mark.usefixtures("lake")
 def test_each_block_works_alone(code: str, tmp_path: Path) -> None:
     """Each block is a module that Dagster loads; what it defines to be run, or as a test, runs."""

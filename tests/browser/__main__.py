@@ -31,7 +31,8 @@ SHOWN = {
 def main() -> int:
     """Makes the pictures; returns the exit code of the tests."""
     # With "keep", the pictures of the last run are taken.
-    ended = 0 if sys.argv[1:] == ["keep"] else pytest.main(["-m", "browser", "-n", "0", "-q"])
+    tests = ["-m", "browser", "-n", "0", "-q", str(Path(__file__).parent)]
+    ended = 0 if sys.argv[1:] == ["keep"] else pytest.main(tests)
     if ended == 0:
         for name, kept in SHOWN.items():
             # A page has few colours; so the picture takes a third.
