@@ -155,6 +155,7 @@ class Sensor:
         self.selection = selection or Selection()
         self.remembers, self.has_ledger = remembers, has_ledger
         self.max_index_bytes = max_index_bytes
+        self.page_size = 100
         self.text = encode_checkpoint(FIRST)
         self.index: Index | None = None
         self.building: Building | None = None
@@ -230,8 +231,8 @@ class Sensor:
         after = "" if partial is None else partial.after
         left = sorted((e for e in listed if e.key > after), key=lambda each: each.key)
         if part is None or part >= len(left):
-            return [*byte_pages(left, 100)]
-        return [*byte_pages(left[:part], 100), Rest(left[part - 1].key.encode())]
+            return [*byte_pages(left, self.page_size)]
+        return [*byte_pages(left[:part], self.page_size), Rest(left[part - 1].key.encode())]
 
 
 def entry_of(sequence: int, batch: Batch, now: float) -> LedgerEntry:

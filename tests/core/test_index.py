@@ -20,6 +20,7 @@ from dagster_s3inc.core.index import (
     Stretch,
     members,
     stretches,
+    united,
 )
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
@@ -424,6 +425,13 @@ def test_members_are_found(some: list[int], of: set[int]) -> None:
     """Membership in a sorted array is that in the set."""
     found = members(np.array(some, np.uint64), np.array(sorted(of), np.uint64))
     assert found.tolist() == [each in of for each in some]
+
+
+@given(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9)))
+def test_fingerprints_are_united(one: set[int], other: set[int]) -> None:
+    """What is in one array or the other is in the union, sorted, once."""
+    arrays = [np.array(sorted(each), np.uint64) for each in (one, other)]
+    assert united(*arrays).tolist() == sorted(one | other)
 
 
 def test_checkpoint_that_has_not_begun_has_an_empty_index() -> None:

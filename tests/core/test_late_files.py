@@ -395,6 +395,20 @@ def test_lifecycle_of_all_files_is_no_news(remembers: bool) -> None:
     assert sensor.reads == 0
 
 
+def test_late_file_that_changes_its_class_waits_for_another() -> None:
+    """A late file that is archived before it was emitted comes when it is restored, and once."""
+    sensor = Sensor(selection=ObjectFilter().selection(""), remembers=False)
+    sensor.tick(OLD)
+    late = make_object("late", 5)
+    archived = late._replace(storage_class="GLACIER")
+    for shown, waits in ((late, 1), (archived, 0), (archived, 0)):
+        result = sensor.tick([*OLD, shown])
+        assert (result.objects, len(result.checkpoint.late)) == ((), waits)
+    for _ in range(3):
+        sensor.tick([*OLD, late])
+    assert sensor.emitted[len(OLD) :] == [late]
+
+
 def test_undecided_files_are_not_given_up() -> None:
     """While it is undecided, what lies above the watermark goes on, and the digest stays."""
     sensor = Sensor(limits_of(late_file_capacity=12), remembers=False, has_ledger=False)

@@ -176,6 +176,8 @@ def test_what_lingers_is_passed_over(remembers: bool) -> None:
     assert sensor.checkpoint.partial_scan is None
     assert {len(each.fingerprints) for each in sensor.entries} == {4}
     assert len(sensor.emitted) == 24
+    if not remembers:
+        assert len(sensor.checkpoint.late) == 6, "They were listed, and not emitted."
     due = 30 * 3600
     for tick in range(9):
         sensor.tick(objects, due + tick, part=10 if tick < 3 else None)
@@ -198,6 +200,23 @@ def test_deletions_in_between_are_no_harm(remembers: bool) -> None:
         [each.fingerprint for each in left], sensor.limits.cells
     )
     assert len(sensor.emitted) == 60
+
+
+def test_version_that_a_part_found_gone_comes_back() -> None:
+    """What a part with the index found gone is another showing when it comes back."""
+    objects = make_objects("k", 30, DAY)
+    sensor = Sensor()
+    for _ in range(3):
+        sensor.tick(objects, DAY, part=10)
+    assert len(sensor.checkpoint.recent) == 30
+    result = sensor.tick(objects[1:], DAY + 60, part=9)
+    assert result.statistics.gone == 1
+    assert objects[0].fingerprint not in result.checkpoint.recent
+    sensor.forget()
+    for _ in range(3):
+        sensor.tick(objects, DAY + 120, part=10)
+    sensor.tick(objects, DAY + 180)
+    assert sorted(sensor.emitted) == sorted([objects[0], *objects])
 
 
 @BOTH
@@ -272,14 +291,16 @@ def test_filter_may_change_in_between(remembers: bool) -> None:
     assert sorted(sensor.emitted) == sorted(objects)
 
 
-def test_unpartitioned_files_are_counted_once() -> None:
+def test_unpartitioned_files_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However often a part tries how far it can go, each file in no group counts once."""
+    monkeypatch.setattr("dagster_s3inc.core.index._OBJECTS", 4)
     selection = replace(
         Selection(), group_of=lambda key: None if key.endswith("x") else "g", hash="g"
     )
     objects = [make_object(f"k{number:02}{'x' if number % 3 else ''}") for number in range(30)]
     for remembers in (True, False):
         sensor = Sensor(limits_of(2), selection=selection, remembers=remembers)
+        sensor.page_size = 4
         counted, listed = 0, 0
         while not listed or sensor.checkpoint.partial_scan is not None:
             seen = sensor.tick(objects, DAY, part=25).statistics
