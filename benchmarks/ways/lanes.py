@@ -9,10 +9,10 @@ __all__ = ["lanes", "lanes_first"]
 
 
 def lanes(task: Task) -> Work:
-    """The steady state of a sensor that ticks: its listing before told where the pages are."""
-    return ours.steady(task, looked_before=True)
+    """The steady state of a sensor that ticks: its last listing showed where the pages are."""
+    return ours.steady(task)
 
 
 def lanes_first(task: Task) -> Work:
-    """The first look of a process, which finds out for itself where to cut."""
-    return ours.steady(task)
+    """The first scan of a process, which finds out for itself where to split."""
+    return ours.steady(task, has_index=False)
