@@ -64,7 +64,7 @@ def test_overwritten_file(client: Any, bucket: str, tick: Any, launch: Any) -> N
     client.put_object(Bucket=bucket, Key="in/a", Body=b"old")
     [request] = tick()
     client.put_object(Bucket=bucket, Key="in/a", Body=b"new")
-    with pytest.raises(ObjectChangedError, match=r"in/a: .*handed over in a later batch"):
+    with pytest.raises(ObjectChangedError, match=r"in/a: .*emitted in a later batch"):
         launch(request)
     [following] = tick()
     assert launch(following) == {"in/a": b"new"}
