@@ -1,4 +1,4 @@
-"""The runs of a sensor: what each receives, how it is requested, and what the runs tell."""
+"""The runs of a sensor: what each receives, how it is requested, and what the runs show."""
 
 from dagster_s3inc.runs.batch import S3Batch, S3File, s3_batch
 from dagster_s3inc.runs.states import FileRun, FoundRuns, find_runs

@@ -162,7 +162,7 @@ def failed_batches(
 
 
 def _emitted_in(run: dg.DagsterRun) -> int:
-    """The sequence in which a failed run's files were emitted, as far as the run tells it."""
+    """The sequence in which a failed run's files were emitted, as far as the run shows it."""
     # A failed batch that is requested again does not fail anew, but still.
     return 0 if run.tags.get(REPEATS_TAG) == "retry" else _sequence_of(run)
 
