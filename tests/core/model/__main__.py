@@ -9,6 +9,7 @@ from collections import Counter
 from tests.core.model.engine import RealEngine
 from tests.core.model.fakes import ExactEngine
 from tests.core.model.history import play
+from tests.core.model.planted import PLANTED, histories_until_found
 from tests.core.model.scenarios import SCENARIOS
 
 
@@ -20,7 +21,11 @@ def main() -> int:
     parser.add_argument("--show", type=int, default=2, help="so many failures of each scenario")
     parser.add_argument("--exact", action="store_true", help="with a scan that is surely right")
     parser.add_argument("--trace", action="store_true", help="say what each tick does")
+    parser.add_argument("--bug", default="", help="only those whose name holds this")
+    parser.add_argument("--planted", action="store_true", help="plant bugs, and find them")
     arguments = parser.parse_args()
+    if arguments.planted:
+        return _plant(arguments.bug)
     engine = ExactEngine() if arguments.exact else RealEngine()
     bad = 0
     for name in arguments.scenario or SCENARIOS:
@@ -43,6 +48,18 @@ def main() -> int:
         told = ", ".join(f"{each} {counts[each]}" for each in shown)
         print(f"{name:22} bad {len(seeds):4} {dict(kinds) or ''} {told} {seeds[:4] or ''}", flush=True)
     return 1 if bad else 0
+
+
+def _plant(name: str) -> int:
+    missed = 0
+    for bug in PLANTED:
+        if name not in bug.name:
+            continue
+        count, broken = histories_until_found(bug)
+        missed += broken is None
+        how = f"{count:4}  {broken.kind:10}" if broken is not None else f"not in {count}"
+        print(f"{bug.name:84} {how}", flush=True)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

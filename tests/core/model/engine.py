@@ -256,7 +256,7 @@ def _request(reset: Reset) -> ResetRequest:
 def _small() -> Iterator[None]:
     """What is large in the package is small, so that the rare is common."""
     before = index._OBJECTS, scan_module.KEPT
-    index._OBJECTS, scan_module.KEPT = 7, 30  # type: ignore[misc]
+    index._OBJECTS, scan_module.KEPT = 7, 5  # type: ignore[misc]
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.outcome import ScanResult
-from tests.core.model.knowledge import Knowledge, Reading
+from tests.core.model.knowledge import Decided, Knowledge, Reading
 
 __all__ = [
     "Broken",
@@ -118,14 +118,19 @@ class Scanned:
     def repeats_all(self) -> bool:
         """Whether it emits what meets the conditions, whether it was emitted before or not.
 
-        So it does where files are undecided, and where neither an index nor a whole listing tells.
+        So it does where files are undecided, where neither an index nor a whole listing tells,
+        and where the ledger tells, in which a version that came back counts as emitted.
         """
         following = self.after.reprocess
         in_parts = self.is_cut or (following is not None and following.in_parts)
         before = self.before.reprocess
         in_parts = in_parts or (before is not None and before.in_parts)
         return self.is_reprocessing and (
-            in_parts or self.before.undecided > 0 or self.settles or not self.is_decided()
+            in_parts
+            or self.before.undecided > 0
+            or self.settles
+            or not self.is_decided()
+            or bool(self.recorded)
         )
 
     @cached_property
@@ -284,6 +289,12 @@ def _check_order(scanned: Scanned) -> None:
         if scanned.indexed or not is_below(entry, watermark) or each in late
         if each not in unsure and each not in emitted
     ]
+    passed = [
+        entry
+        for entry in waiting
+        if is_below(entry, scanned.after.watermark) and not is_below(entry, watermark)
+    ]
+    require(not passed, "WATERMARK", f"it passes what waits: {named(passed)}")
     if not batches:
         require(not waiting, "LOST", f"nothing is emitted of {named(waiting)}")
         return
@@ -310,12 +321,12 @@ def check_text(text: str, limits: ScanLimits, checkpoint: Checkpoint) -> None:
     require(len(text) <= bound, "CURSOR", f"{len(text)} characters where {bound} are the most")
 
 
-def following(scanned: Scanned, runs: Mapping[int, tuple[str, ...]]) -> Knowledge:
+def following(scanned: Scanned, runs: Mapping[int, tuple[Decided, ...]]) -> Knowledge:
     """What the cursor that the scan returns stands for.
 
     Args:
         scanned: The scan.
-        runs: The keys of the runs by which what it emits is emitted.
+        runs: The runs by which what it emits is emitted.
     """
     if scanned.is_reprocessing:
         return _after_reprocessing(scanned)
@@ -336,7 +347,8 @@ def following(scanned: Scanned, runs: Mapping[int, tuple[str, ...]]) -> Knowledg
     adopted = frozenset(_adopted(scanned))
     if scanned.is_complete and not scanned.is_partial:
         must |= adopted
-    settled = {each for each in scanned.recorded & seen if scanned.is_old(each)}
+    changed = scanned.result.statistics.selection_changed
+    settled = {each for each in scanned.recorded & seen if changed or scanned.is_old(each)}
     return replace(
         known,
         must=must,

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-__all__ = ["NOTHING", "Knowledge", "Reading"]
+__all__ = ["NOTHING", "Decided", "Knowledge", "Reading"]
+
+
+class Decided(NamedTuple):
+    """A run as a tick decided on it: another tick may have given another one the same key."""
+
+    key: str
+    generation: int
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +40,7 @@ class Knowledge:
     Attributes:
         must: The fingerprints that count as emitted, and must not be emitted.
         may: Those that may count as emitted, and need not be emitted; more than `must`.
-        runs: The keys of the runs by which each was emitted.
+        runs: The runs by which each was emitted.
         reading: The scan that goes on; None if the last one completed.
         due: What is still to be reprocessed, as far as is certain; None if nothing is.
         repeated: What has been reprocessed, where something is.
@@ -41,7 +50,7 @@ class Knowledge:
 
     must: frozenset[int] = frozenset()
     may: frozenset[int] = frozenset()
-    runs: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    runs: Mapping[int, tuple[Decided, ...]] = field(default_factory=dict)
     reading: Reading | None = None
     due: frozenset[int] | None = None
     repeated: frozenset[int] = frozenset()

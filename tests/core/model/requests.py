@@ -15,7 +15,7 @@ import numpy as np
 from dagster_s3inc.core.columns import microseconds
 from dagster_s3inc.core.ledger import Ledger, LedgerEntry
 from tests.core.model.bucket import at
-from tests.core.model.knowledge import Knowledge
+from tests.core.model.knowledge import Decided, Knowledge
 
 __all__ = ["Crash", "Dagster", "Lost", "Request", "Reset", "Row", "Run", "Stored"]
 
@@ -41,6 +41,11 @@ class Request(NamedTuple):
     job: str
     files: tuple[int, ...]
     repeats: str = ""
+
+    @property
+    def decided(self) -> Decided:
+        """What it is, whatever its key."""
+        return Decided(self.key, self.generation, self.sequence)
 
 
 class Run(NamedTuple):

@@ -31,7 +31,7 @@ from tests.core.model.expectations import (
     named,
     require,
 )
-from tests.core.model.knowledge import NOTHING, Knowledge
+from tests.core.model.knowledge import NOTHING, Decided, Knowledge
 from tests.core.model.pages import page_of
 from tests.core.model.requests import Crash, Dagster, Lost, Request, Reset, Row, Stored
 
@@ -179,7 +179,7 @@ class World:
         self._scans = 0
         self._revoked: list[tuple[tuple[int, int], tuple[int, int]]] = []
         self._incomplete: set[int] = set()
-        self._started: set[str] = set()
+        self._started: set[Decided] = set()
 
     def _process(self) -> Process:
         is_bound = self.settings.memory == "bound"
@@ -414,10 +414,10 @@ class World:
         check_text(text, turn.limits, scanned.after)
         self._count(scanned)
         requests = self._requests(scanned)
-        runs: dict[int, tuple[str, ...]] = {}
+        runs: dict[int, tuple[Decided, ...]] = {}
         for request in requests:
             for each in request.files:
-                runs[each] = (*runs.get(each, ()), request.key)
+                runs[each] = (*runs.get(each, ()), request.decided)
         knowledge = following(scanned, runs)
         seen = None
         if scanned.is_complete:
@@ -500,7 +500,7 @@ class World:
         if not self.dagster.submit(request, self.bucket.now):
             return
         self.counts["runs"] += 1
-        self._started.add(request.key)
+        self._started.add(request.decided)
         for each in request.files:
             earlier = self._emissions.setdefault(each, [])
             twice = next((one for one in earlier if self._is_twice(each, one, request)), None)
