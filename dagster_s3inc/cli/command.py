@@ -193,7 +193,7 @@ def plan(
     Without --cursor, --checkpoint or --sensor, that is what a first scan would emit. Give the
     same options as the sensor or processor has. Changes nothing.
     """
-    location = S3Location.parse(uri)
+    location = S3Location.parse_prefix(uri)
     classes = _classes(storage_classes, others["checkpoint"] is not None)
     policy, rules = (
         {each.name: others.pop(each.name) for each in fields(made) if each.name in _FIELDS}

@@ -105,7 +105,7 @@ class _Params(BaseModel):
     def _is_an_s3_uri(cls, uri: str) -> str:
         # A template is known only where the file is loaded.
         if "{{" not in uri:
-            S3Location.parse(uri)
+            S3Location.parse_prefix(uri)
         return uri
 
     @field_validator("name")

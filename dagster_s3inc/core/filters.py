@@ -96,6 +96,9 @@ class ObjectFilter:
                         f"the scanned prefix, without s3:// and the bucket. Write it as a glob "
                         f"such as '2026/**'"
                     )
+                why = _matches_nothing(pattern)
+                if why is not None:
+                    raise ConfigurationError(f"{option} holds {pattern!r}, but {why}")
         for name in ("min_size", "max_size"):
             if getattr(self, name) is not None:
                 require_at_least(name, getattr(self, name), 0, unit="bytes")
@@ -216,6 +219,31 @@ class FilterRules:
         if self._included and not any(each.fullmatch(name) for each in self._included):
             return False
         return not any(each.fullmatch(name) for each in self._excluded)
+
+
+def _matches_nothing(pattern: str) -> str | None:
+    """Why a glob can match no key, or not what it seems to; None if it can."""
+    plain = re.sub(r"\\.", "x", pattern)
+    if plain.startswith("/"):
+        return (
+            "globs are matched against the key below the scanned prefix, which does not begin "
+            "with a slash. Leave the slash out"
+        )
+    if "//" in plain or {".", ".."} & set(plain.split("/")):
+        return (
+            "globs take keys for paths, so it can match no key: leave out empty parts, . and .., "
+            "or give more of the key as the prefix that is scanned"
+        )
+    for opening, closing in ("[]", "{}"):
+        rest = plain
+        while opening in rest:
+            _, found, rest = rest.partition(opening)[2].partition(closing)
+            if not found:
+                return (
+                    f"its {opening} is never closed. Write {closing} behind it, or \\{opening} "
+                    f"for the character itself"
+                )
+    return None
 
 
 def _compiled(patterns: Sequence[str]) -> list[re.Pattern[str]]:

@@ -114,7 +114,7 @@ class S3IncrementalProcessor:
         max_index_bytes: int = MAX_INDEX_BYTES,
         conditional_writes: bool = True,
     ) -> None:
-        self._location = S3Location.parse(path)
+        self._location = S3Location.parse_prefix(path)
         self._limits = ScanLimits(
             lookback=lookback,
             max_batches=1,

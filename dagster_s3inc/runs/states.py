@@ -231,9 +231,8 @@ def find_runs(
     Args:
         instance: Such as `DagsterInstance.get()`.
         key: The file's whole key; or `s3://BUCKET/KEY`, where several buckets have that key.
-        source: Only runs that the sensor of this URI requested, and their re-executions. It is
-            the sensor's `uri` to the letter: `s3://lake/landing` finds no run of a sensor of
-            `s3://lake/landing/`.
+        source: Only runs that the sensor of this URI requested, and their re-executions. A slash
+            at its end makes no difference.
         created_after: Only runs created after this time, aware.
         max_runs: The most runs to look at.
 
@@ -244,7 +243,10 @@ def find_runs(
     if created_after is not None:
         require_aware("created_after", created_after)
     wanted = _location(key)
-    tags = {} if source is None else {SOURCE_TAG: S3Location.parse(source).uri}
+    tags: dict[str, str | Sequence[str]] = {}
+    if source is not None:
+        uri = S3Location.parse_prefix(source).uri.rstrip("/")
+        tags = {SOURCE_TAG: [uri, f"{uri}/"]}
     filters = dg.RunsFilter(tags=tags, created_after=created_after)
     found: list[FileRun] = []
     looked_at = 0

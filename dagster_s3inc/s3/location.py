@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +53,30 @@ class S3Location:
                 f"access point, use its alias as BUCKET"
             )
         return cls(bucket, key)
+
+    @classmethod
+    def parse_prefix(cls, uri: str) -> S3Location:
+        """Reads what is to be scanned: one prefix.
+
+        Raises:
+            ConfigurationError: It is not such a URI, is several of them, or begins with a slash.
+        """
+        several = not isinstance(uri, str) and isinstance(uri, Sequence)
+        if several or (isinstance(uri, str) and re.search(r"[,;\s]\s*s3://", uri)):
+            raise ConfigurationError(
+                f"{uri!r} is several prefixes. One sensor (or processor) scans one: build one for "
+                f"each, with a name of its own, as in "
+                f"[build_s3_incremental_definitions(name=name, uri=uri, ...) for name, uri in "
+                f"prefixes.items()], and merge them with dg.Definitions.merge"
+            )
+        location = cls.parse(uri)
+        if location.key.startswith("/"):
+            raise ConfigurationError(
+                f"{uri!r} has a prefix that begins with a slash, below which hardly any bucket has "
+                f"keys: s3://BUCKET/PREFIX has one slash after the bucket. Write "
+                f"{_SCHEME}{location.bucket}/{location.key.lstrip('/')}"
+            )
+        return location
 
     def covers(self, other: S3Location) -> bool:
         """Whether a listing of this prefix shows the other key."""

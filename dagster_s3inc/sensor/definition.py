@@ -176,7 +176,7 @@ def build_s3_incremental_sensor(
     require_type("objects", objects, ObjectFilter)
     if time_budget is not None:
         require_positive("time_budget", time_budget)
-    location = S3Location.parse(uri)
+    location = S3Location.parse_prefix(uri)
     source = Source(
         location=location,
         objects=_bounded(objects, start_from),

@@ -61,7 +61,7 @@ def build_s3_source_asset(
     Raises:
         ConfigurationError: The URI is not an S3 URI.
     """
-    location = S3Location.parse(uri)
+    location = S3Location.parse_prefix(uri)
     return dg.AssetSpec(
         key,
         description=description or _DESCRIPTION.format(uri=location.uri),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,3 +62,19 @@ def test_missing_or_bad_bucket_is_refused(wrong: str) -> None:
 def test_prefix_covers_what_a_listing_of_it_shows(prefix: str, key: str, covered: bool) -> None:
     """A prefix covers the keys of its bucket that start with it, and no others."""
     assert S3Location.parse(prefix).covers(S3Location.parse(key)) is covered
+
+
+@pytest.mark.parametrize(
+    "several",
+    [["s3://lake/a/", "s3://lake/b/"], "s3://lake/a/,s3://lake/b/", "s3://lake/a/ s3://lake/b/"],
+)
+def test_several_prefixes_are_refused(several: Any) -> None:
+    """One sensor scans one prefix, and the message shows how to build several."""
+    with pytest.raises(ConfigurationError, match=r"several prefixes.*one for each.*merge"):
+        S3Location.parse_prefix(several)
+
+
+def test_prefix_with_a_leading_slash_is_refused() -> None:
+    """A slash too many after the bucket is found before nothing is ever listed."""
+    with pytest.raises(ConfigurationError, match="Write s3://lake/landing/"):
+        S3Location.parse_prefix("s3://lake//landing/")
