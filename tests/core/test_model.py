@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
+from tests.core.model.engine import Engine, RealEngine
 from tests.core.model.fakes import ExactEngine, ForgetfulEngine, LosingEngine, UnorderedEngine
 from tests.core.model.history import play
 from tests.core.model.machine import ModelMachine
 from tests.core.model.planted import PLANTED, histories_until_found
 from tests.core.model.planting import Planted
-from tests.core.model.engine import Engine, RealEngine
 from tests.core.model.scenarios import SCENARIOS
 
 TestModel = ModelMachine.TestCase

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
@@ -13,7 +14,7 @@ from dagster_s3inc.core.outcome import ScanResult
 from tests.core.model.knowledge import Decided, Knowledge, Reading
 
 __all__ = [
-    "Broken",
+    "PromiseError",
     "Scanned",
     "check",
     "check_text",
@@ -27,8 +28,8 @@ __all__ = [
 _CELL_BYTES = 14
 
 
-class Broken(AssertionError):
-    """A promise is broken.
+class PromiseError(AssertionError):
+    """The package broke a promise.
 
     Attributes:
         kind: Which, in a word.
@@ -40,9 +41,9 @@ class Broken(AssertionError):
 
 
 def require(holds: bool, kind: str, text: str) -> None:
-    """Raises `Broken` if something does not hold."""
+    """Raises `PromiseError` if something does not hold."""
     if not holds:
-        raise Broken(kind, text)
+        raise PromiseError(kind, text)
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def check(scanned: Scanned) -> None:
     """What must hold of one scan.
 
     Raises:
-        Broken: Something does not.
+        PromiseError: Something does not.
     """
     _check_batches(scanned)
     _check_cursor(scanned)
@@ -330,7 +331,7 @@ def following(scanned: Scanned, runs: Mapping[int, tuple[Decided, ...]]) -> Know
     """
     if scanned.is_reprocessing:
         return _after_reprocessing(scanned)
-    known, after = scanned.known, scanned.after
+    known = scanned.known
     emitted = frozenset(scanned.fingerprints)
     must, may = known.must | emitted, known.may | emitted
     reading = known.reading or Reading(life=scanned.life)
@@ -363,13 +364,11 @@ def following(scanned: Scanned, runs: Mapping[int, tuple[Decided, ...]]) -> Know
 
 def _found_gone(scanned: Scanned, missing: Iterable[int]) -> Iterable[int]:
     """What this scan found to be gone."""
+    knows_below = scanned.is_decided() and not _selection_changed(scanned)
     for each in missing:
         entry = scanned.versions[each]
-        if not entry.key.startswith(scanned.prefix):
-            continue
-        if not is_below(entry, scanned.after.watermark):
-            yield each
-        elif scanned.is_decided() and not _selection_changed(scanned) and scanned.counts(entry):
+        is_known = not scanned.is_old(each) or (knows_below and scanned.counts(entry))
+        if is_known and entry.key.startswith(scanned.prefix):
             yield each
 
 

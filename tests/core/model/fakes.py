@@ -16,7 +16,7 @@ from dagster_s3inc.core.ledger import LedgerReader
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.selection import Selection
-from tests.core.model.engine import RealEngine
+from tests.core.model.engine import Pages, Process, RealEngine
 
 __all__ = ["ExactEngine", "ForgetfulEngine", "LosingEngine", "UnorderedEngine"]
 
@@ -28,18 +28,18 @@ class ExactEngine(RealEngine):
 
     def scan(
         self,
-        process: Process,  # noqa: ARG002 # the protocol's, as below
-        given: str | None,  # noqa: ARG002
+        process: Process,  # the protocol's, as below
+        given: str | None,
         checkpoint: Checkpoint,
         pages: Callable[[str, str], Pages],
         *,
         prefix: str,
         now: datetime,
-        clock: float,  # noqa: ARG002
+        clock: float,
         selection: Selection,
         limits: ScanLimits,
         adopt: bool,
-        ledger: LedgerReader,  # noqa: ARG002
+        ledger: LedgerReader,
     ) -> Any:
         listed, rest = _read(pages(prefix, _after(checkpoint)))
         matching = [

@@ -11,7 +11,7 @@ from random import Random
 
 from tests.core.model.bucket import random_change
 from tests.core.model.engine import Engine
-from tests.core.model.expectations import Broken
+from tests.core.model.expectations import PromiseError
 from tests.core.model.requests import Crash
 from tests.core.model.scenarios import Scenario
 from tests.core.model.world import LOOKBACK, Turn, World, limits_of
@@ -21,7 +21,7 @@ __all__ = ["History", "play"]
 
 def play(
     engine: Engine, scenario: Scenario, seed: int, *, log: Callable[[str], None] | None = None
-) -> tuple[Broken | None, Counter[str]]:
+) -> tuple[PromiseError | None, Counter[str]]:
     """Plays one history.
 
     Args:
@@ -37,12 +37,12 @@ def play(
     history.world.log = log
     try:
         history.play()
-    except Broken as broken:
+    except PromiseError as broken:
         return broken, history.world.counts
     except Exception as error:  # noqa: BLE001 # whatever it is, the history and its seed are told
         frames = traceback.extract_tb(error.__traceback__)[-3:]
         where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
-        return Broken("ERROR", f"{error!r} at {where}"), history.world.counts
+        return PromiseError("ERROR", f"{error!r} at {where}"), history.world.counts
     return None, history.world.counts
 
 
@@ -67,7 +67,7 @@ class History:
         """What happens, and a quiet end in which nothing does.
 
         Raises:
-            Broken: A promise is broken.
+            PromiseError: A promise is broken.
         """
         world, chances = self.world, self.chances
         for _ in range(chances.steps):
@@ -75,7 +75,9 @@ class History:
             world.tick(self._turn())
         huge = chances.slices > 0
         patient = huge or world.settings.memory == "replicas"
-        world.settle(lambda _: self._quiet_turn(), pause=30 if huge else 1, patience=16 if patient else 8)
+        world.settle(
+            lambda _: self._quiet_turn(), pause=30 if huge else 1, patience=16 if patient else 8
+        )
 
     def _live(self) -> None:
         """What happens between two ticks."""
@@ -112,7 +114,9 @@ class History:
         """Very many files of one second, of which a tick may see the first half."""
         random, world = self.random, self.world
         modified = world.bucket.now - random.choice((0, 0, 30, 500))
-        keys = [f"{random.choice('ab')}{random.randrange(10**6):06}" for _ in range(self.chances.burst)]
+        keys = [
+            f"{random.choice('ab')}{random.randrange(10**6):06}" for _ in range(self.chances.burst)
+        ]
         half = len(keys) // random.choice((1, 2))
         for key in keys[:half]:
             world.bucket.put(key, modified)
@@ -131,7 +135,9 @@ class History:
             capacity=world.capacity,
             max_bytes=random.choice((None, None, None, 4)),
             request_bytes=random.choice((None, None, None, 1500, 4000)),
-            linger=random.choice((30, LOOKBACK, 300)) if random.random() < chances.lingers else None,
+            linger=random.choice((30, LOOKBACK, 300))
+            if random.random() < chances.lingers
+            else None,
         )
         return Turn(
             limits,
@@ -160,7 +166,9 @@ class History:
     def _cut(self, chance: float) -> float | None:
         random, world = self.random, self.world
         if self.chances.slices:
-            return random.uniform(0.5, 1.5) * self.chances.slices / max(1, len(world.bucket.objects))
+            return (
+                random.uniform(0.5, 1.5) * self.chances.slices / max(1, len(world.bucket.objects))
+            )
         is_partial = world.is_partial
         chance = 0.7 if chance and is_partial else chance
         return random.random() if random.random() < chance else None

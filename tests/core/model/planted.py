@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import cycle, islice
 
 from tests.core.model.engine import RealEngine
-from tests.core.model.expectations import Broken
+from tests.core.model.expectations import PromiseError
 from tests.core.model.history import play
 from tests.core.model.planting import Edit, Planted, planted
 from tests.core.model.scenarios import SCENARIOS
@@ -28,7 +28,8 @@ PLANTED = (
         Edit(
             "classify:Classifier._unknown",
             "rows = np.flatnonzero(may & counts)",
-            "later = chosen.last_modified // 10**6 > (self.watermark or (-(2**62), b''))[0] // 10**6\n"
+            "before = self.watermark or (-(2**62), b'')\n"
+            "    later = chosen.last_modified // 10**6 > before[0] // 10**6\n"
             "    rows = np.flatnonzero(may & counts & later)",
         ),
         by=MEMORY,
@@ -103,7 +104,9 @@ PLANTED = (
     _bug(
         "the index is kept over a change of the filter",
         Edit(
-            "s3.scanner:Scanner._recall", "memory is None or memory.selection != selection.hash", "not memory"
+            "s3.scanner:Scanner._recall",
+            "memory is None or memory.selection != selection.hash",
+            "not memory",
         ),
         Edit("scan:_valid", "index is None or index.selection != selection.hash", "index is None"),
         by=("filter", "filter classes", "filter narrows"),
@@ -126,7 +129,9 @@ PLANTED = (
     ),
     _bug(
         "a segment above the watermark is skipped",
-        Edit("classify:Classifier.may_skip", "return segment.newest <= self.watermark", "return True"),
+        Edit(
+            "classify:Classifier.may_skip", "return segment.newest <= self.watermark", "return True"
+        ),
         by=MEMORY,
     ),
     _bug(
@@ -202,7 +207,11 @@ PLANTED = (
     ),
     _bug(
         "what a part emits is not put in the digest of what is listed",
-        Edit("partial_scan:finish_part", "listed = listed.plus(over)", "listed = listed.plus(over[:0])"),
+        Edit(
+            "partial_scan:finish_part",
+            "listed = listed.plus(over)",
+            "listed = listed.plus(over[:0])",
+        ),
         by=PARTS,
     ),
     _bug(
@@ -222,7 +231,11 @@ PLANTED = (
     # Of cursors and resets.
     _bug(
         "a cursor that was set back is not noticed",
-        Edit("sensor.start:start_from", "was_set_back = last is not None and ", "was_set_back = False and "),
+        Edit(
+            "sensor.start:start_from",
+            "was_set_back = last is not None and ",
+            "was_set_back = False and ",
+        ),
         by=("set back", "set back none"),
     ),
     _bug(
@@ -232,18 +245,24 @@ PLANTED = (
     ),
     _bug(
         "reprocessing ends with the first tick",
-        Edit("reprocessing:scan_again", "following, reprocess=goes_on", "following, reprocess=None"),
+        Edit(
+            "reprocessing:scan_again", "following, reprocess=goes_on", "following, reprocess=None"
+        ),
         by=("resets", "resets none"),
     ),
     _bug(
         "late files are reprocessed",
-        Edit("reprocessing:_decided", "members(found.fingerprints, decision.late)", "members(found.fingerprints, decision.late[:0])"),
+        Edit(
+            "reprocessing:_decided",
+            "members(found.fingerprints, decision.late)",
+            "members(found.fingerprints, decision.late[:0])",
+        ),
         by=("resets none", "resets"),
     ),
 )
 
 
-def histories_until_found(bug: Planted) -> tuple[int, Broken | None]:
+def histories_until_found(bug: Planted) -> tuple[int, PromiseError | None]:
     """Plays histories with a bug until one breaks a promise.
 
     Returns:

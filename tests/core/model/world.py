@@ -21,7 +21,7 @@ from dagster_s3inc.core.scan import MAX_INDEX_BYTES
 from tests.core.model.bucket import Bucket, at, random_change
 from tests.core.model.engine import Engine, Pages, Process
 from tests.core.model.expectations import (
-    Broken,
+    PromiseError,
     Scanned,
     check,
     check_text,
@@ -230,7 +230,7 @@ class World:
         """Evaluates the sensor, and does with the result what Dagster does.
 
         Raises:
-            Broken: A promise is broken.
+            PromiseError: A promise is broken.
         """
         if self.settings.memory == "none":
             self.lose_memory(turn.process)
@@ -582,7 +582,7 @@ class World:
             patience: So many ticks that emit nothing are enough.
 
         Raises:
-            Broken: A promise is broken.
+            PromiseError: A promise is broken.
         """
         idle = 0
         for number in range(500):
@@ -593,7 +593,7 @@ class World:
             if idle > patience and self._is_quiet():
                 break
         else:
-            raise Broken("NO END", "500 ticks were not enough")
+            raise PromiseError("NO END", "500 ticks were not enough")
         self._check_end()
 
     def _is_quiet(self) -> bool:
