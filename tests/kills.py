@@ -4,8 +4,9 @@
     python -m tests.kills --kills 200 --storage postgres --seed 7
 
 Each daemon has a code server of its own, so that after each kill the index in memory is lost, and
-what was emitted is known from the cursor and from the runs. In the end the laws are checked: nothing is
-lost, nothing comes twice, nothing is undecided, and the runs add up to the total in the cursor.
+what was emitted is known from the cursor and from the runs. In the end the laws are checked:
+nothing is lost, nothing comes twice, nothing is undecided, and the runs add up to the total in the
+cursor.
 """
 
 from __future__ import annotations
