@@ -20,7 +20,7 @@ from dagster_s3inc.core.classify import (
 from dagster_s3inc.core.columns import Columns
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.iblt import Digest
-from dagster_s3inc.core.index import Index, Segment, stretches
+from dagster_s3inc.core.index import Index, Place, Segment, stretches
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.scan import scan, scan_backlog
@@ -38,6 +38,7 @@ from tests.core.making import (
     make_object,
     page,
 )
+from tests.core.test_candidates import candidates_of
 
 FILTER = ObjectFilter(exclude="*.tmp").selection("")
 ARCHIVED = "GLACIER"
@@ -80,6 +81,11 @@ def found_by(seen: Seen) -> list[S3Object]:
 def prints_of(objects: list[S3Object]) -> list[int]:
     """The fingerprints, sorted."""
     return sorted(each.fingerprint for each in objects)
+
+
+def places_of(above: Above) -> list[Place]:
+    """The places of all rows."""
+    return [above.place(row) for row in range(len(above))]
 
 
 @st.composite
@@ -144,7 +150,7 @@ def test_without_an_index_the_checkpoint_tells(
     assert seen.matching is not None
     assert seen.matching.finish() == Digest.of(prints_of([e for e in may if matches(e)]))
     assert seen.above().fingerprints.tolist() == [each.fingerprint for each in sorted(recent)]
-    assert seen.above().keys == tuple(each.key.encode() for each in sorted(recent))
+    assert places_of(seen.above()) == [place_of(each.position) for each in sorted(recent)]
     times = dict(zip([e.fingerprint for e in may], [e.last_modified for e in may], strict=True))
     for each in seen.classified:
         pairs = zip(each.listed.tolist(), each.seconds.tolist(), strict=True)
@@ -161,12 +167,12 @@ def test_worked_example() -> None:
     seen = seen_of(listed, checkpoint, Random(0), index=index_of(objects))
     assert keys_of(found_by(seen)) == ["08:30", "09:05"]
     assert seen.gone().tolist() == [objects[1].fingerprint]
-    assert seen.above().keys == (b"09:04",)
+    assert places_of(seen.above()) == [place_of(objects[4].position)]
     seen = seen_of(listed, checkpoint, Random(0))
     assert keys_of(found_by(seen)) == ["09:05"]
     [digest] = seen.digests()
     assert digest == Digest.of(prints_of([late, objects[0], *objects[2:4]]))
-    assert seen.above().keys == (b"09:04",)
+    assert places_of(seen.above()) == [place_of(objects[4].position)]
 
 
 @given(buckets(), st.integers(-1, 9), RANDOMS)
@@ -203,21 +209,11 @@ def test_what_is_known_above_comes_in_position_order(
     parts, left = [], list(objects)
     while left:
         size = random.randint(1, 4)
-        columns = Columns.of(left[:size])
-        parts.append(
-            Above(
-                columns.last_modified,
-                tuple(columns.key_bytes()),
-                columns.fingerprints(),
-                np.ones(len(columns), np.bool_),
-            )
-        )
+        parts.append(Above.of(candidates_of(left[:size])))
         left = left[size:]
     joined = Above.joined(parts)
     assert joined.fingerprints.tolist() == [each.fingerprint for each in sorted(objects)]
-    assert [joined.place(row) for row in range(len(joined))] == [
-        place_of(each.position) for each in sorted(objects)
-    ]
+    assert places_of(joined) == [place_of(each.position) for each in sorted(objects)]
 
 
 def test_groups_are_numbered_as_they_come() -> None:
