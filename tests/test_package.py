@@ -63,8 +63,9 @@ def test_wheel_works_in_a_fresh_environment(built: Path, tmp_path: Path) -> None
         "import dagster_s3inc as d; [getattr(d, name) for name in d.__all__]; "
         "print(d.__file__, d.__version__)"
     )
+    # Isolated: PYTHONPATH may name a checkout.
     ran = subprocess.run(
-        [str(python), "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path
+        [str(python), "-I", "-c", script], check=True, capture_output=True, text=True, cwd=tmp_path
     )
     assert ran.stdout.split()[0].startswith(str(site))
     command = [str(tmp_path / "venv/bin/dagster-s3inc"), "--version"]
