@@ -144,10 +144,14 @@ class OldestCandidates:
             self._compact()
 
     def finish(self) -> Candidates | None:
-        """The oldest, in position order; None if there are none."""
+        """Gives away the oldest, in position order; None if there are none."""
         if self._count > self._limit:
             self._compact()
-        return Candidates.joined(self._parts).in_position_order() if self._parts else None
+        if not self._parts:
+            return None
+        # The parts go before anything is made of the whole, which is as large.
+        joined, self._parts, self._count = Candidates.joined(self._parts), [], 0
+        return joined.in_position_order()
 
     def _compact(self) -> None:
         joined = Candidates.joined(self._parts)

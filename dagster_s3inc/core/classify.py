@@ -27,7 +27,15 @@ import numpy.typing as npt
 
 from dagster_s3inc.core.candidates import NO_GROUP, Candidates, OldestCandidates
 from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.columns import Columns, Fingerprints, Numbers, Rows, microseconds
+from dagster_s3inc.core.columns import (
+    Columns,
+    Fingerprints,
+    Numbers,
+    Rows,
+    Texts,
+    in_position_order,
+    microseconds,
+)
 from dagster_s3inc.core.iblt import Digest, DigestBuilder
 from dagster_s3inc.core.index import (
     NO_FINGERPRINTS,
@@ -95,25 +103,25 @@ class Above:
     """
 
     times: Numbers
-    keys: tuple[bytes, ...]
+    keys: Texts
     fingerprints: Fingerprints
     matching: Mask
 
     @classmethod
     def joined(cls, parts: Sequence[Above]) -> Above:
         """The rows of all parts, in position order."""
-        times = np.concatenate([np.empty(0, np.int64), *(each.times for each in parts)])
-        keys = [key for each in parts for key in each.keys]
-        rows = np.argsort(times, kind="stable")
-        order, ordered = rows.tolist(), times[rows]
-        ties = np.flatnonzero(ordered[1:] == ordered[:-1]).tolist()
-        if any(keys[order[at]] > keys[order[at + 1]] for at in ties):
-            numbers = times.tolist()
-            order.sort(key=lambda row: (numbers[row], keys[row]))
-            rows = np.array(order, np.intp)
-        prints = np.concatenate([NO_FINGERPRINTS, *(each.fingerprints for each in parts)])
-        matching = np.concatenate([np.empty(0, np.bool_), *(each.matching for each in parts)])
-        return cls(times[rows], tuple(keys[row] for row in order), prints[rows], matching[rows])
+        if len(parts) == 1:
+            [whole] = parts
+        else:
+            whole = cls(
+                np.concatenate([np.empty(0, np.int64), *(each.times for each in parts)]),
+                Texts.joined([each.keys for each in parts]),
+                np.concatenate([NO_FINGERPRINTS, *(each.fingerprints for each in parts)]),
+                np.concatenate([np.empty(0, np.bool_), *(each.matching for each in parts)]),
+            )
+        return whole.only(
+            in_position_order(whole.times, lambda rows: whole.keys.only(rows).to_list())
+        )
 
     @classmethod
     def of(cls, candidates: Candidates) -> Above:
@@ -121,7 +129,7 @@ class Above:
         columns = candidates.columns
         return cls(
             columns.last_modified,
-            tuple(columns.key_bytes()),
+            columns.plain_keys(),
             candidates.fingerprints,
             np.ones(len(candidates), np.bool_),
         )
@@ -136,10 +144,7 @@ class Above:
     def only(self, rows: Rows) -> Above:
         """These rows, in this order."""
         return Above(
-            self.times[rows],
-            tuple(self.keys[row] for row in rows.tolist()),
-            self.fingerprints[rows],
-            self.matching[rows],
+            self.times[rows], self.keys.only(rows), self.fingerprints[rows], self.matching[rows]
         )
 
 
@@ -427,7 +432,7 @@ class Classifier:
     def _above(self, columns: Columns, fingerprints: Fingerprints) -> Above:
         return Above(
             columns.last_modified,
-            tuple(columns.key_bytes()),
+            columns.plain_keys().packed(),
             fingerprints,
             self._selection.may_match(columns),
         )

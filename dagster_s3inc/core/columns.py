@@ -18,7 +18,7 @@ comparison of arrays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Final, TypeAlias
@@ -36,6 +36,7 @@ __all__ = [
     "Numbers",
     "Rows",
     "Texts",
+    "in_position_order",
     "microseconds",
     "moment",
 ]
@@ -177,7 +178,7 @@ class Columns:
             for part in parts
         ]
         return cls(
-            keys=Texts.joined([part._plain_keys() for part in parts]),
+            keys=Texts.joined([part.plain_keys() for part in parts]),
             encoded=False,
             last_modified=_joined([part.last_modified for part in parts], np.int64),
             sizes=_joined([part.sizes for part in parts], np.int64),
@@ -205,13 +206,14 @@ class Columns:
         """The same rows in blocks that hold nothing else; keys are not encoded any more."""
         return replace(
             self,
-            keys=self._plain_keys().packed(),
+            keys=self.plain_keys().packed(),
             encoded=False,
             etags=self.etags.packed(),
             identities=None,
         )
 
-    def _plain_keys(self) -> Texts:
+    def plain_keys(self) -> Texts:
+        """The keys, not encoded."""
         return Texts.of(self.key_bytes()) if self.encoded else self.keys
 
     def key_bytes(self, rows: Rows | None = None) -> list[bytes]:
@@ -269,22 +271,29 @@ class Columns:
         ]
 
     def in_position_order(self) -> Rows:
-        """The rows in the order of (last_modified, key).
+        """The rows in the order of (last_modified, key)."""
+        return in_position_order(self.last_modified, self.key_bytes)
 
-        Rows that share a time are nearly always in the order of their keys already, since that is
-        the order of the listing. Only where they are not, their keys are compared.
-        """
-        order = np.argsort(self.last_modified, kind="stable")
-        times = self.last_modified[order]
-        ties = np.flatnonzero(times[1:] == times[:-1])
-        if not len(ties):
-            return order
-        keys = self.key_bytes(order)
-        if all(keys[at] <= keys[at + 1] for at in ties.tolist()):
-            return order
-        numbers = times.tolist()
-        sorted_places = sorted(range(len(order)), key=lambda at: (numbers[at], keys[at]))
-        return order[np.array(sorted_places, np.intp)]
+
+def in_position_order(times: Numbers, keys: Callable[[Rows], list[bytes]]) -> Rows:
+    """The rows in the order of (time, key).
+
+    Rows that share a time are nearly always in the order of their keys already, since that is
+    the order of the listing. Only where they are not, all keys are compared.
+
+    Args:
+        times: Of each row.
+        keys: Gives the keys of some rows.
+    """
+    order = np.argsort(times, kind="stable")
+    ordered = times[order]
+    ties = np.flatnonzero(ordered[1:] == ordered[:-1])
+    pairs = zip(keys(order[ties]), keys(order[ties + 1]), strict=True)
+    if all(one <= other for one, other in pairs):
+        return order
+    texts, numbers = keys(order), ordered.tolist()
+    sorted_places = sorted(range(len(order)), key=lambda at: (numbers[at], texts[at]))
+    return order[np.array(sorted_places, np.intp)]
 
 
 def _joined(parts: Sequence[npt.NDArray[np.generic]], kind: type[np.generic]) -> npt.NDArray:  # type: ignore[type-arg]
