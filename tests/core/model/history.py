@@ -73,8 +73,6 @@ class History:
         for _ in range(chances.steps):
             self._live()
             world.tick(self._turn())
-        huge = chances.slices > 0
-        patient = huge or world.settings.memory == "replicas"
         self._settle()
         if world.is_undecided:
             # Where a listing never ends within a tick, only the first of the two settles all.
