@@ -133,7 +133,8 @@ def emit(
         waits = late_waiting + late_count - len(late)
         room = limits.recent_limit - min(waits, limits.late_limit)
         bound = _first_waiting(candidates, choice, late_count, holds_down=holds_down)
-        if dropped.oldest is not None and (watermark is None or dropped.oldest > watermark):
+        # Where it lies below the watermark, so do all candidates, and the watermark stays.
+        if dropped.oldest is not None:
             bound = dropped.oldest if bound is None else min(bound, dropped.oldest)
         horizon = now - limits.lookback // _MICROSECOND
         risen = rise(watermark, raised, bound=bound, horizon=horizon, room=room)

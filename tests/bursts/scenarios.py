@@ -178,14 +178,15 @@ def future(stage: Stage, files: int) -> Iterator[Wait]:
 
 
 def rolled_back(stage: Stage, files: int) -> Iterator[Wait]:
-    """Bad versions are deleted, so that those before them show again: twice, in both ways.
+    """Bad versions are deleted, so that those before them show again, twice.
 
-    First while all versions are younger than the lookback, then when they are older.
+    First each new version is followed by a return to the first one, while all of them are younger
+    than the lookback. Then two new versions come and two returns, when the first is older.
     """
     keys = stage.put(files, since=timedelta(minutes=10))
     yield TICK
-    for _ in range(2):
-        for step in "+-+-++--":
+    for steps in ("+-+-", "++--"):
+        for step in steps:
             if step == "-":
                 stage.bucket.roll_back(keys)
             else:

@@ -32,6 +32,8 @@ FILES = {
     "rolled-back-100": 30,
 }
 
+ALIKE = ("multipart-20000", "steady-300000", "future-4500")
+
 # Whether one process makes all ticks: both ways for all, but those that are much like another wait
 # for the slow tests, since a new process takes about as long as a tick.
 CASES = [
@@ -41,7 +43,7 @@ CASES = [
             name,
             False,
             id=f"{name}-many",
-            marks=[pytest.mark.slow] if name in ("multipart-20000", "steady-300000") else [],
+            marks=[pytest.mark.slow] if name in ALIKE else [],
         )
         for name in FILES
     ),
