@@ -7,12 +7,13 @@ else. Checked on Dagster 1.13.27.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
-from itertools import islice
+from datetime import datetime, timedelta, timezone
+from itertools import islice, takewhile
 from typing import Any, Final, NamedTuple
 
 import dagster as dg
 from dagster._check import CheckError
+from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy as TimeWindow
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.selector import InstigatorSelector
 from dagster._core.errors import DagsterInvariantViolationError
@@ -33,6 +34,8 @@ from dagster_s3inc.errors import ResetError
 __all__ = [
     "DAGSTERS_TAGS",
     "RUN_KEY_TAG",
+    "FailedTicks",
+    "LatestReport",
     "SensorAddress",
     "SensorState",
     "StoredSensor",
@@ -41,9 +44,11 @@ __all__ = [
     "cancel_queued",
     "earlier_ticks",
     "evaluation_of",
+    "failed_ticks",
+    "freshness_of",
     "instance_of",
     "latest_evaluation",
-    "latest_metadata",
+    "latest_report",
     "run_size_limit",
     "sensor_names",
     "sensors_beside",
@@ -170,19 +175,76 @@ def latest_evaluation(
     return None
 
 
-def latest_metadata(
-    instance: dg.DagsterInstance, key: dg.AssetKey
-) -> Mapping[str, dg.MetadataValue]:
-    """The metadata of the latest materialization or observation of an asset."""
-    records = [
-        *instance.fetch_materializations(key, limit=1).records,
-        *instance.fetch_observations(key, limit=1).records,
-    ]
-    if not records:
-        return {}
-    latest = max(records, key=lambda record: record.storage_id)
-    event = latest.asset_materialization or latest.event_log_entry.asset_observation
-    return {} if event is None else event.metadata
+class LatestReport(NamedTuple):
+    """What was reported of an asset last.
+
+    Attributes:
+        metadata: Of the latest materialization or observation.
+        materialized: When it was materialized last, seconds since the epoch; None if never.
+        tags: Of that materialization.
+    """
+
+    metadata: Mapping[str, dg.MetadataValue]
+    materialized: float | None
+    tags: Mapping[str, str]
+
+
+def latest_report(instance: dg.DagsterInstance, key: dg.AssetKey) -> LatestReport:
+    """What was reported of an asset last."""
+    materializations = instance.fetch_materializations(key, limit=1).records
+    records = [*materializations, *instance.fetch_observations(key, limit=1).records]
+    metadata: Mapping[str, dg.MetadataValue] = {}
+    if records:
+        latest = max(records, key=lambda record: record.storage_id)
+        event = latest.asset_materialization or latest.event_log_entry.asset_observation
+        metadata = {} if event is None else event.metadata
+    for each in materializations:
+        materialization = each.asset_materialization
+        tags = (materialization and materialization.tags) or {}
+        return LatestReport(metadata, each.timestamp, tags)
+    return LatestReport(metadata, None, {})
+
+
+def freshness_of(
+    context: dg.SensorEvaluationContext, key: dg.AssetKey
+) -> tuple[timedelta | None, Mapping[str, Any]]:
+    """After how long without a materialization an asset is stale, and the asset's metadata.
+
+    None where it has no such policy, or is not known here, as in a unit test.
+    """
+    repository = context.repository_def
+    if repository is None or not repository.asset_graph.has(key):
+        return None, {}
+    node = repository.asset_graph.get(key)
+    policy = node.freshness_policy
+    window = policy.fail_window.to_timedelta() if isinstance(policy, TimeWindow) else None
+    return window, node.metadata
+
+
+class FailedTicks(NamedTuple):
+    """The ticks that failed one after the other before the one that is being evaluated.
+
+    Attributes:
+        ticks: How many; of very many the newest.
+        since: When the first of them began.
+        message: What the last of them said.
+    """
+
+    ticks: int
+    since: datetime
+    message: str
+
+
+def failed_ticks(instance: dg.DagsterInstance, address: SensorAddress) -> FailedTicks | None:
+    """The ticks that failed since the last one that did not; None if the last one did not."""
+    failed = list(
+        takewhile(lambda tick: tick.status == TickStatus.FAILURE, earlier_ticks(instance, address))
+    )
+    if not failed:
+        return None
+    message = _stored_tick(failed[0]).message or ""
+    since = datetime.fromtimestamp(failed[-1].timestamp, timezone.utc)
+    return FailedTicks(len(failed), since, message.splitlines()[0] if message else "")
 
 
 def earlier_ticks(instance: dg.DagsterInstance, address: SensorAddress) -> Iterator[InstigatorTick]:

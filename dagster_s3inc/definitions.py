@@ -21,6 +21,7 @@ from dagster_s3inc.source_asset import (
     build_s3_source_asset,
     build_s3_source_checks,
     key_of,
+    with_interval,
 )
 
 __all__ = [
@@ -93,6 +94,8 @@ def build_s3_incremental_definitions(
     ):
         require_endpoint(s3.endpoint_url)
     source = _source(source_asset, name, uri)
+    if source is not None:
+        source = with_interval(source, sensor_options.get("minimum_interval_seconds") or 0)
     sensor = build_s3_incremental_sensor(
         name=name,
         uri=uri,
@@ -110,7 +113,14 @@ def build_s3_incremental_definitions(
         resources[s3_resource_key] = s3
     checks = []
     if source is not None:
-        checks = [build_s3_source_checks(source_asset=source, max_backlog_age=max_backlog_age)]
+        has_partitions = sensor_options.get("group_by") is not None
+        checks = [
+            build_s3_source_checks(
+                source_asset=source,
+                max_backlog_age=max_backlog_age,
+                has_partitions=has_partitions,
+            )
+        ]
     return dg.Definitions(
         assets=[*assets, *([] if source is None else [source])],
         asset_checks=checks,

@@ -1,19 +1,15 @@
-"""The runs of a sensor's batches, as the instance knows them: in flight, failed, and by file."""
+"""The runs of a sensor's batches, as the instance knows them: unfinished, failed, by run key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import dagster as dg
 from dagster import DagsterRunStatus
 
-from dagster_s3inc.core.validation import require_at_least, require_aware
 from dagster_s3inc.dagster_internals import RUN_KEY_TAG, SensorAddress
-from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.runs.run_requests import (
     BATCH_ID_TAG,
     GENERATION_TAG,
@@ -22,22 +18,21 @@ from dagster_s3inc.runs.run_requests import (
     SKIPPED_TAG,
     SOURCE_TAG,
 )
-from dagster_s3inc.s3.location import S3Location
 
 __all__ = [
     "FAILED",
     "UNFINISHED",
     "BatchOfJob",
     "FailedBatch",
-    "FileRun",
-    "FoundRuns",
     "Tags",
     "batch_of",
+    "describe_halt",
     "failed_batches",
-    "find_runs",
+    "name_runs",
     "records_with",
     "runs_by_key",
     "runs_with",
+    "sequence_of",
     "tags_of",
 ]
 
@@ -53,6 +48,8 @@ FAILED: Final = (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)
 
 # So many run records are read at a time, and so many batches asked for; a read takes about 5 ms.
 _PAGE: Final = 100
+
+_RUNS_NAMED: Final = 3
 
 Tags = Mapping[str, str | Sequence[str]]
 
@@ -157,148 +154,35 @@ def failed_batches(
         ids = list({each.batch.batch_id for each in chunk})
         good: dict[BatchOfJob, int] = {}
         for run in runs_with(instance, {**tags, BATCH_ID_TAG: ids}, unless):
-            good[of(run)] = max(good.get(of(run), -1), _sequence_of(run))
+            good[of(run)] = max(good.get(of(run), -1), sequence_of(run))
         yield from (each for each in chunk if good.get(each.batch, -1) < each.since)
 
 
 def _emitted_in(run: dg.DagsterRun) -> int:
     """The sequence in which a failed run's files were emitted, as far as the run shows it."""
     # A failed batch that is requested again does not fail anew, but still.
-    return 0 if run.tags.get(REPEATS_TAG) == "retry" else _sequence_of(run)
+    return 0 if run.tags.get(REPEATS_TAG) == "retry" else sequence_of(run)
 
 
-def _sequence_of(run: dg.DagsterRun) -> int:
+def sequence_of(run: dg.DagsterRun) -> int:
+    """The sequence of the tick that requested a run; 0 if its tags do not tell it."""
     sequence = run.tags.get(SEQUENCE_TAG, "")
     return int(sequence) if sequence.isdecimal() else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRun:
-    """A run that had a file in its batch.
-
-    Attributes:
-        run_id: The run's id.
-        job_name: The job that was run.
-        status: The run's status when it was looked up.
-        created: When the run was created, aware.
-        uri: The file, as `s3://BUCKET/KEY`.
-        etag: Of the version that was requested; None if the run was launched without it.
-        last_modified: Of that version, as ISO 8601; None if the run was launched without it.
-        batch_id: The batch's id; None if the run was launched by hand.
-        generation: The batch's generation; None if the run was launched by hand.
-    """
-
-    run_id: str
-    job_name: str
-    status: DagsterRunStatus
-    created: datetime
-    uri: str
-    etag: str | None
-    last_modified: str | None
-    batch_id: str | None
-    generation: int | None
+def name_runs(run_ids: Sequence[str]) -> str:
+    """The oldest of these runs, which are given newest first."""
+    shown = ", ".join(run_ids[: -_RUNS_NAMED - 1 : -1])
+    more = len(run_ids) - _RUNS_NAMED
+    runs = "run" if len(run_ids) == 1 else "runs"
+    return f"{runs} {shown}" + (f" and {more:,} more" if more > 0 else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundRuns:
-    """The runs that had a file in their batches.
-
-    Attributes:
-        runs: The newest first.
-        looked_at: How many runs were looked at.
-        is_complete: Whether these are all: False if there are more runs than were looked at.
-    """
-
-    runs: tuple[FileRun, ...]
-    looked_at: int
-    is_complete: bool
-
-
-def find_runs(
-    instance: dg.DagsterInstance,
-    key: str,
-    *,
-    source: str | None = None,
-    created_after: datetime | None = None,
-    max_runs: int = 10_000,
-) -> FoundRuns:
-    """Finds the runs that had a file in their batches, from a notebook or a terminal.
-
-    Re-executions and runs launched by hand are among them. Tags cannot hold keys, so the config of
-    one run after the other is read, newest first: 1,000 runs of 100 files take about a second.
-    Narrow it by `source` or `created_after` where there are many.
-
-    Args:
-        instance: Such as `DagsterInstance.get()`.
-        key: The file's whole key; or `s3://BUCKET/KEY`, where several buckets have that key.
-        source: Only runs that the sensor of this URI requested, and their re-executions. A slash
-            at its end makes no difference.
-        created_after: Only runs created after this time, aware.
-        max_runs: The most runs to look at.
-
-    Raises:
-        ConfigurationError: An argument is wrong.
-    """
-    require_at_least("max_runs", max_runs, 1, unit="runs")
-    if created_after is not None:
-        require_aware("created_after", created_after)
-    wanted = _location(key)
-    tags: dict[str, str | Sequence[str]] = {}
-    if source is not None:
-        uri = S3Location.parse_prefix(source).uri.rstrip("/")
-        tags = {SOURCE_TAG: [uri, f"{uri}/"]}
-    filters = dg.RunsFilter(tags=tags, created_after=created_after)
-    found: list[FileRun] = []
-    looked_at = 0
-    for record in records_with(instance, filters):
-        if looked_at == max_runs:
-            return FoundRuns(runs=tuple(found), looked_at=looked_at, is_complete=False)
-        looked_at += 1
-        for config in _batches(record.dagster_run.run_config):
-            if wanted is not None and config["bucket"] != wanted.bucket:
-                continue
-            sought = key if wanted is None else wanted.key
-            found += [
-                _file_run(record, config, file)
-                for file in config["files"]
-                if isinstance(file, Mapping) and file.get("key") == sought
-            ]
-    return FoundRuns(runs=tuple(found), looked_at=looked_at, is_complete=True)
-
-
-def _location(key: object) -> S3Location | None:
-    """The file that a URI names; None if it is the key alone."""
-    if not isinstance(key, str) or not key:
-        raise ConfigurationError(
-            f"key must be a file's whole key, or s3://BUCKET/KEY, not {key!r}. find_runs looks for "
-            f"one file; runs are found by their tags"
-        )
-    if not key.startswith("s3://"):
-        return None
-    location = S3Location.parse(key)
-    if not location.key:
-        raise ConfigurationError(f"{key!r} does not name a file. Write s3://BUCKET/KEY")
-    return location
-
-
-def _batches(run_config: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    """The configs in which a run got its batches, under whatever resource key."""
-    for resource in (run_config.get("resources") or {}).values():
-        config = (resource or {}).get("config")
-        if isinstance(config, Mapping) and {"bucket", "files"} <= config.keys():
-            yield config
-
-
-def _file_run(record: dg.RunRecord, config: Mapping[str, Any], file: Mapping[str, Any]) -> FileRun:
-    run = record.dagster_run
-    return FileRun(
-        run_id=run.run_id,
-        job_name=run.job_name,
-        status=run.status,
-        created=record.create_timestamp,
-        uri=S3Location(config["bucket"], file["key"]).uri,
-        etag=file.get("etag"),
-        last_modified=file.get("last_modified"),
-        batch_id=config.get("batch_id"),
-        generation=config.get("generation"),
+def describe_halt(run: dg.DagsterRun) -> str:
+    """Says which failed run stops a sensor, and what ends that."""
+    what = "was cancelled" if run.status == DagsterRunStatus.CANCELED else "failed"
+    return (
+        f"Halted: batch {run.tags.get(BATCH_ID_TAG)} {what} in run {run.run_id} of job "
+        f"{run.job_name}, and on_failure is 'halt'. Nothing is requested until a re-execution of "
+        f"that run succeeds, or the failed batch is skipped with the reset job (skip_failed)"
     )

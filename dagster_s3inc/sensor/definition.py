@@ -210,14 +210,12 @@ def build_s3_incremental_sensor(
         ),
         time_budget=time_budget,
         interval_seconds=minimum_interval_seconds or _USUAL_INTERVAL_SECONDS,
-        backpressure=Backpressure(
-            source=location.uri, max_in_flight=max_in_flight, on_failure=on_failure
-        ),
+        backpressure=Backpressure(max_in_flight=max_in_flight, on_failure=on_failure),
         adopt_first=start_from == "now",
         s3_resource_key=s3_resource_key,
         targets=launched,
         requests=requests,
-        reporter=_reporter(source_asset, location, max_backlog_age),
+        reporter=_reporter(source_asset, location, max_backlog_age, halts=on_failure == "halt"),
     )
 
     # Resources come as keyword arguments where the sensor is called directly, as in a test.
@@ -263,7 +261,11 @@ def _grouping(
 
 
 def _reporter(
-    source_asset: SourceAsset | None, location: S3Location, max_backlog_age: timedelta | None
+    source_asset: SourceAsset | None,
+    location: S3Location,
+    max_backlog_age: timedelta | None,
+    *,
+    halts: bool,
 ) -> SourceReporter | None:
     if max_backlog_age is not None:
         require_positive("max_backlog_age", max_backlog_age)
@@ -282,7 +284,7 @@ def _reporter(
                 f"source_asset {key.to_user_string()} stands for {stands_for}, but the sensor "
                 f"scans {location.uri}. Give each prefix an asset of its own"
             )
-    return SourceReporter(key=key, max_backlog_age=max_backlog_age)
+    return SourceReporter(key=key, max_backlog_age=max_backlog_age, halts=halts)
 
 
 def _require_room(max_request_bytes: int | None, requests: RunRequests, limits: ScanLimits) -> None:

@@ -19,9 +19,18 @@ import dagster as dg
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.cursor_format import encode_checkpoint
 from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.objects import format_time
 from dagster_s3inc.core.report import describe_cost, describe_scan
-from dagster_s3inc.dagster_internals import SensorAddress, instance_of, run_size_limit
+from dagster_s3inc.core.words import count
+from dagster_s3inc.dagster_internals import (
+    FailedTicks,
+    SensorAddress,
+    failed_ticks,
+    instance_of,
+    run_size_limit,
+)
 from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.runs.batch_states import BatchStates, StatesReader
 from dagster_s3inc.runs.ledger import InstanceLedger, LedgerCache
 from dagster_s3inc.runs.reset_requests import ResetRequest
 from dagster_s3inc.runs.run_requests import REPROCESS, RunRequests, requested_batch
@@ -33,7 +42,13 @@ from dagster_s3inc.sensor.retry_failed import Retry
 from dagster_s3inc.sensor.start import start_of_tick
 from dagster_s3inc.sensor.targets import Targets
 from dagster_s3inc.source import Source
-from dagster_s3inc.source_asset import SourceEvent, SourceReporter
+from dagster_s3inc.source_asset import (
+    SourceEvent,
+    SourceReporter,
+    TickReport,
+    describe_states,
+    kept_fresh_for,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -66,6 +81,7 @@ class IncrementalSensor:
         requests: Makes the run requests.
         reporter: Reports what a tick saw to the source asset; None if there is no such asset.
         ledger_cache: What has been read of the ledger.
+        states_reader: Reads what has become of the batches.
     """
 
     name: str
@@ -82,6 +98,7 @@ class IncrementalSensor:
     requests: RunRequests
     reporter: SourceReporter | None = None
     ledger_cache: LedgerCache = field(default_factory=LedgerCache, compare=False)
+    states_reader: StatesReader = field(default_factory=StatesReader, compare=False)
 
     def evaluate(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
         """Does what one tick does. Has no side effects.
@@ -119,9 +136,20 @@ class _Tick:
             if retried is not None:
                 return retried
             self.start = self.start.after_retry()
-        generation = self.start.checkpoint.generation
-        gate = self.sensor.backpressure.gate(self.instance, self.address, generation)
-        return self._report(self._scan(self._limits(gate)), gate)
+        states = self._states()
+        gate = self.sensor.backpressure.gate(states)
+        return self._report(self._scan(self._limits(gate)), gate, states)
+
+    def _states(self, reset: str | None = None) -> BatchStates:
+        """What has become of the batches that were requested, where it makes a difference."""
+        sensor = self.sensor
+        is_asked_for = sensor.reporter is not None or sensor.backpressure.asks_for_states
+        if self.instance is None or not is_asked_for:
+            return BatchStates()
+        generation, source = self.start.checkpoint.generation, sensor.source.uri
+        return sensor.states_reader.read(
+            self.instance, source, self.address, generation, reset=reset
+        )
 
     def _limits(self, gate: Gate) -> ScanLimits:
         sensor, limits = self.sensor, self.sensor.limits
@@ -163,31 +191,45 @@ class _Tick:
             cache.clear()
         return scan
 
-    def _report(self, scan: Scan, gate: Gate) -> dg.SensorResult:
+    def _report(self, scan: Scan, gate: Gate, states: BatchStates) -> dg.SensorResult:
         sensor, result, log = self.sensor, scan.result, self.context.log
         grouping, found = sensor.source.grouping, scan.result.statistics
         seconds = time.monotonic() - self.began
         report = describe_scan(result, source=sensor.source.uri, seconds=seconds)
-        warnings = [*report.warnings, *(f"{each}." for each in gate.messages)]
+        # What holds everything up comes first: pages show the beginning of a text.
+        urgent = [f"{each}." for each in gate.messages]
+        failed = None if self.instance is None else failed_ticks(self.instance, self.address)
+        if failed is not None:
+            urgent.append(_describe_failed(failed))
+        warnings = list(report.warnings)
+        outside = None
         if grouping is not None and found.unpartitioned:
-            warnings.append(
-                grouping.describe_unpartitioned(found.unpartitioned, found.unpartitioned_keys)
-            )
+            outside = grouping.describe_unpartitioned(found.unpartitioned, found.unpartitioned_keys)
+            warnings.append(outside)
         log.info(report.summary)
         log.info(describe_cost(scan.requests, sensor.interval_seconds))
-        for warning in warnings:
+        for warning in (*urgent, *warnings):
             log.warning(warning)
-        set_back = [_SET_BACK] if self.start.was_set_back else []
-        words = " ".join([*set_back, report.summary, *warnings])
+        if self.start.was_set_back:
+            urgent.insert(0, _SET_BACK)
+        words = " ".join(
+            filter(None, [*urgent, report.summary, *warnings, describe_states(states)])
+        )
         events: list[SourceEvent] = []
         if sensor.reporter is not None:
-            events = sensor.reporter.events(
-                self.instance,
+            is_part = self.start.checkpoint.partial_scan or result.checkpoint.partial_scan
+            # A part in which every file has a partition says nothing of the others.
+            is_known = outside or (scan.requests and not is_part)
+            tick = TickReport(
                 scan,
-                words=words,
-                seconds=seconds,
-                unpartitioned=None if grouping is None else found.unpartitioned,
+                states,
+                words,
+                seconds,
+                failed_ticks=failed,
+                unpartitioned=(outside or "") if grouping is not None and is_known else None,
+                fresh_for=kept_fresh_for(self.context, sensor.reporter.key),
             )
+            events = sensor.reporter.events(self.instance, tick)
         requests = [
             sensor.requests.request(
                 batch,
@@ -210,7 +252,7 @@ class _Tick:
         checkpoint, retry = self.start.checkpoint, self.sensor.retry(self.address)
         generation = checkpoint.generation
         # The failures that are to be repaired must not stop this; what fails again does.
-        gate = self.sensor.backpressure.gate(instance, self.address, generation, reset=reset.at)
+        gate = self.sensor.backpressure.gate(self._states(reset.at))
         retries = retry.retries(
             instance,
             retry.failed(instance, generation, reset=reset.at),
@@ -280,6 +322,14 @@ class _Tick:
             asset_events=list(events),
             dynamic_partitions_requests=new,
         )
+
+
+def _describe_failed(failed: FailedTicks) -> str:
+    return (
+        f"{count(failed.ticks, 'tick')} failed before this one, since "
+        f"{format_time(failed.since)}; the last of them with: {failed.message} Nothing is lost: "
+        f"this tick has taken up what came in meanwhile."
+    )
 
 
 def client_of(resource: Any) -> S3Client:

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any, Final, Literal
 
 import dagster as dg
 
+from dagster_s3inc.dagster_internals import freshness_of
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.runs.run_requests import SOURCE_METADATA
 from dagster_s3inc.s3.location import S3Location
 
-__all__ = ["SourceAsset", "build_s3_source_asset", "key_of"]
+__all__ = [
+    "KEPT_FRESH",
+    "SourceAsset",
+    "build_s3_source_asset",
+    "kept_fresh_for",
+    "key_of",
+    "with_interval",
+]
 
 SourceAsset = dg.AssetSpec | dg.AssetKey | str | Sequence[str]
 """An asset that stands for a prefix, or its key."""
 
+KEPT_FRESH: Final = "dagster_s3inc/kept_fresh_by_ticks"
+"""The metadata of an asset that is stale only if its sensor's ticks fail or stand still."""
+
+_STALE_AFTER: Final = timedelta(hours=3)
+_TICKS_MISSED: Final = 3
+
 _DESCRIPTION: Final = """\
 The files under `{uri}`.
 
-Each tick of the sensor that requests files reports a materialization: numbers of that tick \
-alone, and its batches with links to their runs. A tick that requests nothing, but finds that \
-files were deleted or appeared late, reports an observation.
+Each tick of the sensor that requests files reports a materialization: how many, its batches \
+with links to their runs, and how many files wait, are queued, running, failed, skipped and done. \
+A tick that requests nothing reports an observation where any of that changed, and where files \
+were deleted or appeared late. The checks fail while batches failed, or files wait too long.
 
-After a crash a tick may report twice. Two reports with the same `dagster_s3inc/report_id` are \
-one, so do not add reports up: count the runs, of which there are never two."""
+After a crash a tick may report twice. Two reports with the same `report id` are one, so do not \
+add reports up: count the runs, of which there are never two."""
 
 
 def build_s3_source_asset(
@@ -37,7 +53,7 @@ def build_s3_source_asset(
     tags: Mapping[str, str] | None = None,
     metadata: Mapping[str, Any] | None = None,
     kinds: set[str] | None = None,
-    freshness_policy: dg.FreshnessPolicy | None = None,
+    freshness_policy: dg.FreshnessPolicy | Literal["ticks"] | None = "ticks",
 ) -> dg.AssetSpec:
     """Builds the external asset that stands for a prefix, upstream of the assets that read it.
 
@@ -54,24 +70,52 @@ def build_s3_source_asset(
         tags: As `dagster.AssetSpec` takes them.
         metadata: As `dagster.AssetSpec` takes it; the URI is added.
         kinds: As `dagster.AssetSpec` takes them; by default `{"s3"}`.
-        freshness_policy: When Dagster calls it stale, as in
-            `FreshnessPolicy.time_window(fail_window=timedelta(days=1))`: no files came in for
-            a day.
+        freshness_policy: When Dagster calls it stale. By default when no tick has succeeded for
+            three hours, as while the prefix cannot be listed: ticks that find nothing new report
+            a materialization every hour. With a policy of your own they report none, so that
+            `FreshnessPolicy.time_window(fail_window=timedelta(days=1))` means that no files
+            came in for a day. None means no policy.
 
     Raises:
         ConfigurationError: The URI is not an S3 URI.
     """
     location = S3Location.parse_prefix(uri)
+    by_ticks = {KEPT_FRESH: True} if freshness_policy == "ticks" else {}
+    # Only what was given: Dagster warns of options that are new to it, even if they are None.
+    optional: dict[str, Any] = {} if owners is None else {"owners": owners}
     return dg.AssetSpec(
         key,
         description=description or _DESCRIPTION.format(uri=location.uri),
         group_name=group_name,
-        owners=owners,
         tags=tags,
-        metadata={"dagster/uri": location.uri, SOURCE_METADATA: location.uri, **(metadata or {})},
+        metadata={
+            "dagster/uri": location.uri,
+            SOURCE_METADATA: location.uri,
+            **by_ticks,
+            **(metadata or {}),
+        },
         kinds={"s3"} if kinds is None else kinds,
-        freshness_policy=freshness_policy,
+        freshness_policy=_policy(0) if freshness_policy == "ticks" else freshness_policy,
+        **optional,
     )
+
+
+def with_interval(spec: dg.AssetSpec, seconds: int) -> dg.AssetSpec:
+    """The same asset, not stale between two ticks of a sensor that seldom ticks."""
+    if KEPT_FRESH not in spec.metadata:
+        return spec
+    return spec.replace_attributes(freshness_policy=_policy(seconds))
+
+
+def kept_fresh_for(context: dg.SensorEvaluationContext, key: dg.AssetKey) -> timedelta | None:
+    """After how long without a materialization an asset is stale, if ticks are to prevent that."""
+    policy, metadata = freshness_of(context, key)
+    return policy if metadata.get(KEPT_FRESH) else None
+
+
+def _policy(interval_seconds: int) -> dg.FreshnessPolicy:
+    window = max(_STALE_AFTER, _TICKS_MISSED * timedelta(seconds=interval_seconds))
+    return dg.FreshnessPolicy.time_window(fail_window=window)
 
 
 def key_of(source_asset: SourceAsset) -> dg.AssetKey:

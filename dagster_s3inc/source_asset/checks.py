@@ -1,72 +1,72 @@
-"""The checks of a source asset: is anything undecided, and does anything wait too long?
+"""The checks of a source asset: did batches fail, do files wait too long, is anything undecided?
 
 Ticks evaluate them. A person may execute them too, as Dagster allows: that repeats what the last
 tick found, since a run would have to list the prefix to find more.
 """
 
 # No "from __future__ import annotations" here: Dagster reads the annotation of `context` as it is.
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
-from typing import Any, Final
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Final
 
 import dagster as dg
 
-from dagster_s3inc.core.objects import format_time
-from dagster_s3inc.core.report import describe_undecided
-from dagster_s3inc.core.scan import ScanResult
 from dagster_s3inc.core.validation import require_positive
-from dagster_s3inc.core.words import count, format_bytes
 from dagster_s3inc.dagster_internals import latest_evaluation
 from dagster_s3inc.source_asset.asset import SourceAsset, key_of
+from dagster_s3inc.source_asset.evaluations import (
+    BACKLOG_CHECK,
+    DECIDED,
+    FAILED_CHECK,
+    LATE_FILES_CHECK,
+    NONE_FAILED,
+    PARTITIONED,
+    PARTITIONED_CHECK,
+)
 
-__all__ = [
-    "BACKLOG_CHECK",
-    "LATE_FILES_CHECK",
-    "build_s3_source_checks",
-    "evaluate_backlog",
-    "evaluate_late_files",
-    "is_news",
-    "seconds_waited",
-]
-
-LATE_FILES_CHECK: Final = "late_files_decided"
-BACKLOG_CHECK: Final = "backlog_age"
-
-_UNDECIDED: Final = "dagster_s3inc/files_undecided"
-
-_WARN: Final = dg.AssetCheckSeverity.WARN
-_ERROR: Final = dg.AssetCheckSeverity.ERROR
+__all__ = ["build_s3_source_checks"]
 
 _BY_TICKS: Final = (
     "Evaluated by the sensor's ticks; executing it repeats what the last of them found."
 )
-_DECIDED: Final = "Of every file at or below the watermark it is known whether it was requested."
+_UNKNOWN: Final = "Not known: no tick has evaluated this yet. Is the sensor running?"
 
 
 def build_s3_source_checks(
-    *, source_asset: SourceAsset, max_backlog_age: timedelta | None = None
+    *,
+    source_asset: SourceAsset,
+    max_backlog_age: timedelta | None = None,
+    has_partitions: bool = False,
 ) -> dg.AssetChecksDefinition:
     """Builds the checks of a source asset; the ticks of its sensor evaluate them.
 
-    `late_files_decided` fails while there are files at or below the watermark of which the sensor
-    cannot know whether it has requested them: as a warning while it still reads its runs, then as
-    an error until a reset ends it. `backlog_age` warns while a file waits that is older than a
-    bound. Executing them by hand repeats what the last tick found.
+    - `batches_failed` fails while batches of this generation are failed: as an error while the
+      sensor halts because of them, as a warning while they are passed over.
+    - `late_files_decided` fails while there are files at or below the watermark of which the
+      sensor cannot know whether it has requested them: as a warning while it still reads its runs,
+      then as an error until a reset ends it.
+    - `backlog_age` warns while a file waits, or is queued, that is older than a bound.
+    - `files_partitioned` warns while files are in no partition, or in no group.
+
+    Executing them by hand repeats what the last tick found.
 
     Args:
         source_asset: What `build_s3_source_asset` made, or its key.
         max_backlog_age: The same as the sensor's; None means that there is no such check.
+        has_partitions: Whether the sensor has `group_by`; else there is no `files_partitioned`.
 
     Raises:
         ConfigurationError: The bound is not a timedelta of more than zero.
     """
     key = key_of(source_asset)
-    descriptions = {LATE_FILES_CHECK: _DECIDED}
+    descriptions = {FAILED_CHECK: NONE_FAILED, LATE_FILES_CHECK: DECIDED}
     if max_backlog_age is not None:
         require_positive("max_backlog_age", max_backlog_age)
         descriptions[BACKLOG_CHECK] = (
-            f"No file waits that was modified {max_backlog_age} ago or more."
+            f"No file waits or is queued that was modified {max_backlog_age} ago or more."
         )
+    if has_partitions:
+        descriptions[PARTITIONED_CHECK] = PARTITIONED
     specs = [
         dg.AssetCheckSpec(name, asset=key, description=f"{description} {_BY_TICKS}")
         for name, description in descriptions.items()
@@ -81,114 +81,11 @@ def build_s3_source_checks(
 
 
 def _repeated(check: dg.AssetCheckKey, last: dg.AssetCheckEvaluation | None) -> dg.AssetCheckResult:
-    unknown = "Not known: no tick has evaluated this yet. Is the sensor running?"
-    found = last or _evaluation(check.asset_key, check.name, False, unknown, {}, _WARN)
     return dg.AssetCheckResult(
-        asset_key=found.asset_key,
-        check_name=found.check_name,
-        passed=found.passed,
-        severity=found.severity,
-        description=found.description,
-        metadata=found.metadata,
-    )
-
-
-def evaluate_late_files(
-    key: dg.AssetKey, result: ScanResult, *, last: dg.AssetCheckEvaluation | None
-) -> dg.AssetCheckEvaluation:
-    """Says whether files are undecided: listed, but it is not known if they were requested.
-
-    Args:
-        key: The asset.
-        result: The scan.
-        last: The last evaluation. It knows the numbers where this scan did not reach the end of
-            the listing.
-    """
-    at_most, undecided = result.checkpoint.undecided, result.statistics.undecided
-    if undecided is not None:
-        numbers = {
-            _UNDECIDED: at_most,
-            "dagster_s3inc/appeared_about": undecided.appeared,
-            "dagster_s3inc/gone_about": undecided.gone,
-            "dagster_s3inc/give_or_take": undecided.margin,
-        }
-        severity = _WARN if undecided.why == "reading" else _ERROR
-        words = describe_undecided(undecided)
-        return _evaluation(key, LATE_FILES_CHECK, False, words, numbers, severity)
-    if not at_most:
-        return _evaluation(key, LATE_FILES_CHECK, True, _DECIDED, {_UNDECIDED: 0})
-    if last is not None and not last.passed:
-        return last
-    words = (
-        f"Of at most {count(at_most, 'file')} at or below the watermark it is not known whether "
-        f"they were requested. The next complete scan says more."
-    )
-    return _evaluation(key, LATE_FILES_CHECK, False, words, {_UNDECIDED: at_most}, _WARN)
-
-
-def evaluate_backlog(
-    key: dg.AssetKey, result: ScanResult, *, now: datetime, max_age: timedelta
-) -> dg.AssetCheckEvaluation:
-    """Says whether a file waits that was modified too long ago.
-
-    Args:
-        key: The asset.
-        result: The scan.
-        now: The server's time.
-        max_age: The age from which on it is too long.
-    """
-    found = result.statistics
-    numbers = {
-        "dagster_s3inc/files_waiting": found.files_waiting,
-        "dagster_s3inc/bytes_waiting": found.bytes_waiting,
-        "dagster_s3inc/backlog_seconds": seconds_waited(result, now),
-    }
-    if found.oldest_waiting is None:
-        return _evaluation(key, BACKLOG_CHECK, True, "No file waits.", numbers)
-    passed = now - found.oldest_waiting < max_age
-    words = (
-        f"{count(found.files_waiting, 'file')} ({format_bytes(found.bytes_waiting)}) "
-        f"{'waits' if found.files_waiting == 1 else 'wait'}; the oldest was modified at "
-        f"{format_time(found.oldest_waiting)}."
-    )
-    if not passed:
-        words = (
-            f"{words} That is {max_age} ago or more. After a reset, or where old files are there "
-            f"at first, this passes by itself. Else more arrives than is requested: raise "
-            f"max_batches_per_tick or the size of batches, or find out what holds the runs up."
-        )
-    return _evaluation(key, BACKLOG_CHECK, passed, words, numbers, _WARN)
-
-
-def seconds_waited(result: ScanResult, now: datetime) -> float:
-    """How long ago the oldest file that waits was modified; 0 if none waits."""
-    oldest = result.statistics.oldest_waiting
-    return 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
-
-
-def is_news(evaluation: dg.AssetCheckEvaluation, last: dg.AssetCheckEvaluation | None) -> bool:
-    """Whether an evaluation says something else than the last one."""
-    return last is None or _gist(evaluation) != _gist(last)
-
-
-def _gist(evaluation: dg.AssetCheckEvaluation) -> tuple[Any, ...]:
-    undecided = evaluation.metadata.get(_UNDECIDED)
-    return evaluation.passed, evaluation.severity, undecided and undecided.value
-
-
-def _evaluation(
-    key: dg.AssetKey,
-    name: str,
-    passed: bool,
-    description: str,
-    metadata: Mapping[str, Any],
-    severity: dg.AssetCheckSeverity = _ERROR,
-) -> dg.AssetCheckEvaluation:
-    return dg.AssetCheckEvaluation(
-        asset_key=key,
-        check_name=name,
-        passed=passed,
-        description=description,
-        metadata=metadata,
-        severity=severity,
+        asset_key=check.asset_key,
+        check_name=check.name,
+        passed=last is not None and last.passed,
+        severity=dg.AssetCheckSeverity.WARN if last is None else last.severity,
+        description=_UNKNOWN if last is None else last.description,
+        metadata={} if last is None else last.metadata,
     )

@@ -7,66 +7,91 @@ Three kinds of events, all in the tick's result, so that an evaluation has no si
   An asset that reads its batch from a run of the sensor needs no such condition, and could not be
   launched by one, which has no batch to give. Where an asset is launched by both, let its
   condition ignore the source: `AutomationCondition.eager().ignore(AssetSelection.assets(...))`.
-- An *observation* where nothing is requested, but something happened: files were deleted or
-  overwritten, were found late, or match no partition. It starts no run.
+- An *observation* where nothing is requested, but something changed: a batch was started, ended or
+  failed, more or fewer files wait, files were deleted, overwritten or found late, or ticks failed
+  before this one. It starts no run.
 - *Check evaluations* with each materialization, and whenever a check says something else than
-  last time. A state that lasts, such as a backlog, is a matter of checks: a tick that finds nothing
-  new reports nothing, or the event log would grow with the clock.
+  last time.
+
+A tick that finds nothing changed reports nothing, or the event log would grow with the clock. But
+where ticks keep the asset fresh (its default policy), a materialization is due after a third of the
+policy's window, once an hour: it has the data version of the one before, so that
+`data_version_changed()` does not react to it. While ticks fail there is none, and the asset becomes
+stale.
 
 Dagster stores these events before it stores the tick's run requests. A daemon that is killed
-between the two evaluates the tick anew, and reports again. So the numbers are those of one tick and
-never sums; and two reports of the same batches carry the same `report_id`, which is the data
-version too, so that Dagster itself sees no change in the second.
+between the two evaluates the tick anew, and reports again. So the numbers of what was requested are
+those of one tick and never sums; and two reports of the same batches carry the same report id,
+which is the data version too, so that Dagster itself sees no change in the second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
-from urllib.parse import urlencode
+from typing import Any, Final, NamedTuple
 
 import dagster as dg
 from xxhash import xxh3_128_hexdigest
 
-from dagster_s3inc.core.batching import Batch
-from dagster_s3inc.core.objects import format_time
 from dagster_s3inc.core.scan import ScanResult
-from dagster_s3inc.core.words import readable
-from dagster_s3inc.dagster_internals import latest_evaluation, latest_metadata
-from dagster_s3inc.runs.run_requests import BATCH_ID_TAG
+from dagster_s3inc.dagster_internals import (
+    FailedTicks,
+    LatestReport,
+    latest_evaluation,
+    latest_report,
+)
+from dagster_s3inc.runs.batch_states import BatchStates
 from dagster_s3inc.s3.scanner import Scan
-from dagster_s3inc.source_asset.checks import (
-    BACKLOG_CHECK,
+from dagster_s3inc.source_asset.evaluations import (
     LATE_FILES_CHECK,
     evaluate_backlog,
+    evaluate_failed,
     evaluate_late_files,
+    evaluate_partitioned,
     is_news,
-    seconds_waited,
+)
+from dagster_s3inc.source_asset.numbers import (
+    changed,
+    numbers_of_scan,
+    numbers_of_states,
+    without_zeros,
 )
 
-__all__ = ["SourceEvent", "SourceReporter"]
+__all__ = ["SourceEvent", "SourceReporter", "TickReport"]
 
 SourceEvent = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
 _DATA_VERSION: Final = "dagster/data_version"
-_OWN: Final = "dagster_s3inc/"
-_UNPARTITIONED: Final = "files_unpartitioned"
 
-# A tick may request thousands of batches; the event is stored, and shown, whole.
-_BATCHES_SHOWN: Final = 100
+# How often in the window of its policy the asset is reported to be fresh.
+_REPORTS_IN_WINDOW: Final = 3
 
-_COLUMNS: Final = dg.TableSchema(
-    columns=[
-        dg.TableColumn("first_key", "string", description="Of the oldest file."),
-        dg.TableColumn("last_key", "string", description="Of the newest file."),
-        dg.TableColumn("files", "int"),
-        dg.TableColumn("bytes", "int"),
-        dg.TableColumn("oldest", "string", description="The LastModified of the oldest file."),
-        dg.TableColumn("batch_id", "string", description=f"The tag {BATCH_ID_TAG} of runs."),
-    ]
-)
+
+class TickReport(NamedTuple):
+    """What a tick has to tell.
+
+    Attributes:
+        scan: Its scan.
+        states: Of the batches that were requested before.
+        words: The same in words.
+        seconds: How long it took.
+        failed_ticks: Those right before it.
+        unpartitioned: Which files are in no partition, in words; None where there are no groups,
+            and where only a part was listed.
+        fresh_for: After how long without a materialization the asset is stale, if ticks are to
+            prevent that.
+    """
+
+    scan: Scan
+    states: BatchStates
+    words: str
+    seconds: float
+    failed_ticks: FailedTicks | None = None
+    unpartitioned: str | None = None
+    fresh_for: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,134 +101,108 @@ class SourceReporter:
     Attributes:
         key: The asset's key.
         max_backlog_age: As the sensor takes it.
+        halts: Whether a batch that failed stops the sensor.
     """
 
     key: dg.AssetKey
     max_backlog_age: timedelta | None = None
+    halts: bool = False
 
-    def events(
-        self,
-        instance: dg.DagsterInstance | None,
-        scan: Scan,
-        *,
-        words: str,
-        seconds: float,
-        unpartitioned: int | None = None,
-    ) -> list[SourceEvent]:
+    def events(self, instance: dg.DagsterInstance | None, tick: TickReport) -> list[SourceEvent]:
         """The events of one tick. Reads from the instance, and writes nothing.
 
         Args:
             instance: Knows what was reported last; None in a unit test.
-            scan: The tick's scan.
-            words: The same in words.
-            seconds: How long the tick took.
-            unpartitioned: How many files match no partition; None where there are no groups.
+            tick: What it has to tell.
         """
-        result = scan.result
-        found, batches = result.statistics, result.batches
-        metadata = _numbers(scan, seconds, unpartitioned)
+        result, found = tick.scan.result, tick.scan.result.statistics
+        last = LatestReport({}, None, {})
+        if instance is not None:
+            last = latest_report(instance, self.key)
+        states = numbers_of_states(tick.scan, tick.states)
+        outside = {"files unpartitioned": found.unpartitioned}
+        is_due = _is_due(tick.fresh_for, last.materialized)
+        is_materialized = bool(result.batches) or is_due
         events: list[SourceEvent] = []
-        if batches:
-            report_id = _report_id(result)
-            metadata[f"{_OWN}report_id"] = report_id
-            version = {_DATA_VERSION: report_id}
+        if is_materialized:
+            version = {_DATA_VERSION: _report_id(result)} if result.batches else last.tags
+            metadata = self._metadata(tick, states, last)
             events.append(
                 dg.AssetMaterialization(
-                    self.key, description=words, metadata=metadata, tags=version
+                    self.key,
+                    description=tick.words,
+                    metadata=metadata,
+                    tags={name: each for name, each in version.items() if name == _DATA_VERSION},
                 )
             )
-        elif found.gone or found.found_late or self._is_news(instance, unpartitioned):
-            events.append(dg.AssetObservation(self.key, description=words, metadata=metadata))
-        events.extend(self._evaluations(instance, scan))
+        elif (
+            found.gone
+            or found.found_late
+            or tick.failed_ticks is not None
+            or (tick.unpartitioned is not None and changed(outside, last.metadata))
+            or changed(states, last.metadata)
+        ):
+            metadata = self._metadata(tick, states, last)
+            events.append(dg.AssetObservation(self.key, description=tick.words, metadata=metadata))
+        for evaluation in self._evaluations(instance, tick):
+            last_one = _latest(instance, evaluation.asset_check_key)
+            if is_materialized or is_news(evaluation, last_one):
+                events.append(evaluation)
         return events
 
-    def _is_news(self, instance: dg.DagsterInstance | None, unpartitioned: int | None) -> bool:
-        """Whether another number of files matches no partition than at the last report."""
-        if not unpartitioned or instance is None:
-            return bool(unpartitioned)
-        before = latest_metadata(instance, self.key).get(_OWN + _UNPARTITIONED)
-        return before is None or before.value != unpartitioned
+    def _metadata(
+        self, tick: TickReport, states: dict[str, Any], last: LatestReport
+    ) -> dict[str, Any]:
+        result, failed = tick.scan.result, tick.failed_ticks
+        numbers: dict[str, Any] = {}
+        if result.batches:
+            numbers["files requested"] = result.statistics.files
+            numbers["bytes requested"] = result.statistics.bytes
+        if failed is not None:
+            numbers["ticks failed before"] = failed.ticks
+            numbers["failing since"] = dg.MetadataValue.timestamp(failed.since)
+        for number, each in enumerate(_failed(tick.states), 1):
+            name = "failed run" if number == 1 else f"failed run {number}"
+            numbers[name] = dg.MetadataValue.dagster_run(each)
+        numbers.update(states)
+        numbers.update(numbers_of_scan(tick.scan, tick.states, key=self.key, seconds=tick.seconds))
+        if result.batches:
+            numbers["report id"] = _report_id(result)
+        return without_zeros(numbers, last.metadata)
 
     def _evaluations(
-        self, instance: dg.DagsterInstance | None, scan: Scan
+        self, instance: dg.DagsterInstance | None, tick: TickReport
     ) -> Iterator[dg.AssetCheckEvaluation]:
-        result = scan.result
-
-        def last(check_name: str) -> dg.AssetCheckEvaluation | None:
-            if instance is None:
-                return None
-            return latest_evaluation(instance, dg.AssetCheckKey(self.key, check_name))
-
-        before = last(LATE_FILES_CHECK)
-        late = evaluate_late_files(self.key, result, last=before)
-        if result.batches or is_news(late, before):
-            yield late
+        scan, key = tick.scan, self.key
+        yield evaluate_failed(key, tick.states, halts=self.halts)
+        last = _latest(instance, dg.AssetCheckKey(key, LATE_FILES_CHECK))
+        yield evaluate_late_files(key, scan.result, last=last)
         if self.max_backlog_age is not None:
-            backlog = evaluate_backlog(
-                self.key, result, now=scan.server_time, max_age=self.max_backlog_age
-            )
-            if result.batches or is_news(backlog, last(BACKLOG_CHECK)):
-                yield backlog
+            now, max_age = scan.server_time, self.max_backlog_age
+            yield evaluate_backlog(key, scan.result, tick.states, now=now, max_age=max_age)
+        if tick.unpartitioned is not None:
+            files = scan.result.statistics.unpartitioned
+            yield evaluate_partitioned(key, files, tick.unpartitioned)
 
 
-def _numbers(scan: Scan, seconds: float, unpartitioned: int | None) -> dict[str, Any]:
-    result, found = scan.result, scan.result.statistics
-    numbers: dict[str, Any] = {
-        "files": found.files,
-        "bytes": found.bytes,
-        **_batches(result.batches),
-        "files_waiting": found.files_waiting,
-        "bytes_waiting": found.bytes_waiting,
-        "backlog_seconds": seconds_waited(result, scan.server_time),
-        "files_late": found.files_late,
-        "files_found_late": found.found_late,
-        "files_gone": found.gone,
-        "files_undecided": result.checkpoint.undecided,
-    }
-    if unpartitioned is not None:
-        numbers[_UNPARTITIONED] = unpartitioned
-    # Where an earlier listing sufficed, zero objects listed would be a dip in a plot.
-    if found.objects_listed or not result.batches:
-        numbers["objects_listed"] = found.objects_listed
-        numbers["bytes_listed"] = found.bytes_listed
-    numbers["list_requests"] = scan.requests
-    numbers["seconds"] = round(seconds, 3)
-    numbers["generation"] = result.checkpoint.generation
-    return {f"{_OWN}{name}": value for name, value in numbers.items()}
+def _latest(
+    instance: dg.DagsterInstance | None, check: dg.AssetCheckKey
+) -> dg.AssetCheckEvaluation | None:
+    return None if instance is None else latest_evaluation(instance, check)
 
 
-def _batches(batches: Sequence[Batch]) -> Mapping[str, Any]:
-    """The batches in a table, and in the same order the links to their runs, which no table has."""
-    if not batches:
-        return {}
-    shown = batches[:_BATCHES_SHOWN]
-    links = [f"{number}. [{each.id}]({_runs_url(each)})" for number, each in enumerate(shown, 1)]
-    records = [_record(each) for each in shown]
-    described: dict[str, Any] = {
-        "batch_table": dg.MetadataValue.table(records, schema=_COLUMNS),
-        "batch_runs": dg.MetadataValue.md("\n".join(links)),
-    }
-    if len(shown) < len(batches):
-        described["batches_not_shown"] = len(batches) - len(shown)
-    return described
+def _failed(states: BatchStates) -> list[str]:
+    """The runs of the newest failed batches."""
+    failed = [each.newest.run_id for each in states.failed if not each.is_skipped]
+    return failed[:-4:-1]
 
 
-def _record(batch: Batch) -> dg.TableRecord:
-    first, last = batch.objects[0], batch.objects[-1]
-    return dg.TableRecord(
-        {
-            "first_key": readable(first.key),
-            "last_key": readable(last.key),
-            "files": len(batch),
-            "bytes": batch.bytes,
-            "oldest": format_time(first.last_modified),
-            "batch_id": batch.id,
-        }
-    )
-
-
-def _runs_url(batch: Batch) -> str:
-    return "/runs?" + urlencode({"q[0]": f"tag:{BATCH_ID_TAG}={batch.id}"})
+def _is_due(fresh_for: timedelta | None, materialized: float | None) -> bool:
+    """Whether a materialization is due, so that the asset does not become stale."""
+    if fresh_for is None:
+        return False
+    since = time.time() - (materialized or 0)
+    return since >= fresh_for.total_seconds() / _REPORTS_IN_WINDOW
 
 
 def _report_id(result: ScanResult) -> str:

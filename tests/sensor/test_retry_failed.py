@@ -14,6 +14,7 @@ from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.dagster_internals import SensorAddress
+from dagster_s3inc.runs.batch_states import StatesReader
 from dagster_s3inc.runs.run_requests import (
     BATCH_ID_TAG,
     GENERATION_TAG,
@@ -28,7 +29,7 @@ from dagster_s3inc.runs.run_requests import (
     requested_batch,
 )
 from dagster_s3inc.s3.location import S3Location
-from dagster_s3inc.sensor.backpressure import Backpressure
+from dagster_s3inc.sensor.backpressure import Backpressure, Gate
 from dagster_s3inc.sensor.retry_failed import Retries, Retry
 from dagster_s3inc.source import Source
 
@@ -249,46 +250,57 @@ def test_many_failures(instance: dg.DagsterInstance) -> None:
     ]
 
 
+def gate(
+    backpressure: Backpressure,
+    instance: dg.DagsterInstance,
+    generation: int,
+    reset: str | None = None,
+) -> Gate:
+    """What a tick may request."""
+    reader = StatesReader()
+    return backpressure.gate(reader.read(instance, SOURCE, ADDRESS, generation, reset=reset))
+
+
 def test_failure_halts_until_it_is_repaired(instance: dg.DagsterInstance) -> None:
     """With "halt", failures of the generation count; while a reset repairs them, what fails again.
 
     A run that is executed again, or that the reset asked for, repairs them.
     """
-    halting = Backpressure(source=SOURCE, on_failure="halt")
+    halting = Backpressure(on_failure="halt")
     run = add(instance, "a", sequence=4)
-    [message] = halting.gate(instance, ADDRESS, 1).messages
+    [message] = gate(halting, instance, 1).messages
     assert f"in run {run}" in message
-    assert halting.gate(instance, ADDRESS, 2).messages == ()
-    assert halting.gate(instance, ADDRESS, 1, reset="t2").messages == ()
+    assert gate(halting, instance, 2).messages == ()
+    assert gate(halting, instance, 1, reset="t2").messages == ()
     again = add(instance, "a", sequence=9, **{REPEATS_TAG: "retry", RESET_TAG: "t2"})
-    [message] = halting.gate(instance, ADDRESS, 1, reset="t2").messages
+    [message] = gate(halting, instance, 1, reset="t2").messages
     assert f"in run {again}" in message
     add(instance, "a", SUCCESS, sequence=9, **{REPEATS_TAG: "retry", RESET_TAG: "t2"})
-    assert halting.gate(instance, ADDRESS, 1, reset="t2").messages == ()
-    assert halting.gate(instance, ADDRESS, 1).messages == ()
+    assert gate(halting, instance, 1, reset="t2").messages == ()
+    assert gate(halting, instance, 1).messages == ()
 
 
 def test_runs_that_were_never_launched_are_not_in_flight(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They hold no place for ever, and the tick names them; those of now may yet be launched."""
-    bounded = Backpressure(source=SOURCE, max_in_flight=2)
+    bounded = Backpressure(max_in_flight=2)
     running = add(instance, "a", DagsterRunStatus.STARTED)
     stranded = add(instance, "b", DagsterRunStatus.NOT_STARTED)
-    gate = bounded.gate(instance, ADDRESS, 1)
-    assert gate.max_batches == 0
-    assert f"2 batches are in flight (runs {running}, {stranded})" in gate.messages[0]
+    found = gate(bounded, instance, 1)
+    assert found.max_batches == 0
+    assert f"2 batches are in flight (runs {running}, {stranded})" in found.messages[0]
     monkeypatch.setattr("dagster_s3inc.sensor.backpressure._LAUNCHED_WITHIN", timedelta(0))
-    gate = bounded.gate(instance, ADDRESS, 1)
-    assert gate.max_batches == 1
-    assert f"never launched: run {stranded}." in gate.messages[0]
+    found = gate(bounded, instance, 1)
+    assert found.max_batches == 1
+    assert f"never launched: run {stranded}." in found.messages[0]
 
 
 def test_each_batch_in_flight_counts_once(instance: dg.DagsterInstance) -> None:
     """On however many jobs; in another tick the same files are another batch."""
     for job in ("one", "two"):
         add(instance, "a", DagsterRunStatus.STARTED, job=job, sequence=3)
-    assert Backpressure(source=SOURCE, max_in_flight=3).gate(instance, ADDRESS, 1).max_batches == 2
+    assert gate(Backpressure(max_in_flight=3), instance, 1).max_batches == 2
     add(instance, "a", DagsterRunStatus.STARTED, job="one", sequence=4)
-    gate = Backpressure(source=SOURCE, max_in_flight=3).gate(instance, ADDRESS, 1)
-    assert (gate.max_batches, gate.messages) == (1, ())
+    found = gate(Backpressure(max_in_flight=3), instance, 1)
+    assert (found.max_batches, found.messages) == (1, ())

@@ -65,7 +65,11 @@ def test_no_run_executes_the_source_or_its_checks() -> None:
     everything = dg.AssetSelection.all()
     assert everything.resolve(found) == {orders.key}
     assert everything.resolve_checks(found) == set()
-    assert {key.name for key in found.asset_check_keys} == {"late_files_decided", "backlog_age"}
+    assert {key.name for key in found.asset_check_keys} == {
+        "batches_failed",
+        "late_files_decided",
+        "backlog_age",
+    }
 
 
 @pytest.mark.parametrize("key", ["{name}-drop", ["shop", "landing"], dg.AssetKey("landing")])

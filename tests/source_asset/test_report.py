@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 
 from dagster_s3inc import BatchPolicy, build_s3_incremental_sensor, build_s3_source_asset
 from dagster_s3inc.core.checkpoint import Checkpoint
@@ -17,7 +18,7 @@ from dagster_s3inc.core.late_files import Undecided
 from dagster_s3inc.core.ledger import LedgerProgress
 from dagster_s3inc.core.scan import ScanResult, scan
 from dagster_s3inc.core.selection import Selection
-from dagster_s3inc.source_asset.checks import evaluate_late_files, is_news
+from dagster_s3inc.source_asset.evaluations import evaluate_late_files, is_news
 from tests.servers import S3Server, backdate
 
 FILES = dg.AssetKey("landing_files")
@@ -54,6 +55,9 @@ class Ticks:
     def __init__(self, bucket: str, moto: S3Server, instance: dg.DagsterInstance) -> None:
         self.uri, self.resource, self.instance = f"s3://{bucket}/in/", moto.resource(), instance
         self.cursor: str | None = None
+        self.runs: list[dg.DagsterRun] = []
+        # None: what is requested is not launched.
+        self.status: dg.DagsterRunStatus | None = dg.DagsterRunStatus.SUCCESS
 
     def evaluate(self, **options: Any) -> Any:
         sensor = build_s3_incremental_sensor(
@@ -69,7 +73,23 @@ class Ticks:
         for event in result.asset_events:
             self.instance.report_runless_asset_event(event)
         self.cursor = result.cursor
+        self.runs += [
+            create_run_for_test(
+                self.instance,
+                job_name="ingest",
+                status=self.status,
+                tags={**each.tags, "dagster/sensor_name": "landing"},
+                run_config=each.run_config,
+            )
+            for each in result.run_requests or ()
+            if self.status is not None
+        ]
         return list(result.asset_events)
+
+    def quiet(self, **options: Any) -> list[Any]:
+        """Ticks until what was requested is reported to be done; gives the last tick's events."""
+        self.tick(**options)
+        return self.tick(**options)
 
 
 @pytest.fixture
@@ -78,12 +98,11 @@ def ticks(bucket: str, moto: S3Server, instance: dg.DagsterInstance) -> Ticks:
 
 
 def values(event: Any) -> dict[str, Any]:
-    found = {name.removeprefix("dagster_s3inc/"): each for name, each in event.metadata.items()}
-    return {name: each.value for name, each in found.items() if name != "batch_table"}
+    return {name: each.value for name, each in event.metadata.items() if name != "batches"}
 
 
 def records(event: Any) -> list[Any]:
-    return [each.data for each in event.metadata["dagster_s3inc/batch_table"].records]
+    return [each.data for each in event.metadata["batches"].records]
 
 
 def checks(events: list[Any]) -> dict[str, Any]:
@@ -101,21 +120,28 @@ def test_requested_files_are_a_materialization(ticks: Ticks, put: Any) -> None:
     assert event.asset_key == FILES
     assert "2 files (6 bytes) in 1 batch" in (event.description or "")
     numbers = values(event)
-    assert (numbers["files"], numbers["bytes"], numbers["objects_listed"]) == (2, 6, 4)
-    assert (numbers["files_waiting"], numbers["bytes_waiting"]) == (2, 6)
-    assert numbers["backlog_seconds"] > 6 * 60
-    assert (numbers["generation"], numbers["files_undecided"], numbers["files_gone"]) == (1, 0, 0)
-    assert {"seconds", "list_requests", "bytes_listed", "files_found_late"} <= numbers.keys()
+    assert (numbers["files requested"], numbers["bytes requested"], numbers["objects listed"]) == (
+        2,
+        6,
+        4,
+    )
+    assert (numbers["files waiting"], numbers["bytes waiting"]) == (2, 6)
+    assert numbers["backlog seconds"] > 6 * 60
+    assert numbers["generation"] == 1
+    assert {"seconds", "LIST requests", "bytes listed"} <= numbers.keys()
     [batch] = records(event)
     assert (batch["first_key"], batch["last_key"], batch["files"]) == ("in/a", "in/b", 2)
     link = f"1. [{batch['batch_id']}](/runs?q%5B0%5D=tag%3Adagster%2Fs3inc%2Fbatch_id%3D"
-    assert numbers["batch_runs"] == f"{link}{batch['batch_id']})"
+    assert numbers["runs of the batches"] == f"{link}{batch['batch_id']})"
 
 
 def test_nothing_new_reports_nothing(ticks: Ticks, put: Any) -> None:
-    """A tick without news adds nothing to the event log."""
+    """A tick in which nothing has changed adds nothing to the event log."""
     put("in/a")
     assert ticks.tick()
+    [event] = ticks.tick()
+    assert isinstance(event, dg.AssetObservation)
+    assert values(event)["files done"] == 1
     assert ticks.tick() == []
 
 
@@ -126,7 +152,7 @@ def test_deletion_is_an_observation(ticks: Ticks, put: Any, moto: S3Server, buck
     moto.client().delete_object(Bucket=bucket, Key="in/a")
     [event] = ticks.tick()
     assert isinstance(event, dg.AssetObservation)
-    assert (values(event)["files_gone"], values(event)["objects_listed"]) == (1, 1)
+    assert (values(event)["files gone"], values(event)["objects listed"]) == (1, 1)
     assert ticks.tick() == []
 
 
@@ -136,20 +162,20 @@ def test_late_file_is_reported_twice(ticks: Ticks, put: Any) -> None:
     ticks.tick(lookback=5 * MINUTES)
     put("in/late", minutes=30)
     [event] = ticks.tick(lookback=5 * MINUTES)
-    assert values(event)["files_found_late"] == 1
+    assert values(event)["files found late"] == 1
     [event, *_] = ticks.tick(lookback=5 * MINUTES)
-    assert values(event)["files_late"] == 1
+    assert values(event)["files late"] == 1
 
 
 def test_report_that_comes_twice_is_recognisable(ticks: Ticks, put: Any) -> None:
     """The same request has the same report id, which is the data version; another has not."""
     put("in/a")
     reports = [ticks.evaluate().asset_events[0] for _ in range(2)]
-    [same] = {values(each)["report_id"] for each in reports}
+    [same] = {values(each)["report id"] for each in reports}
     assert reports[0].tags == {"dagster/data_version": same}
     ticks.tick()
     put("in/b")
-    assert values(ticks.evaluate().asset_events[0])["report_id"] != same
+    assert values(ticks.evaluate().asset_events[0])["report id"] != same
 
 
 def test_evaluation_writes_nothing(ticks: Ticks, put: Any, instance: dg.DagsterInstance) -> None:
@@ -165,20 +191,38 @@ def test_many_batches_are_shown_in_part(ticks: Ticks, put: Any) -> None:
     one = BatchPolicy(max_files=1)
     [event, *_] = ticks.tick(batch=one, max_batches_per_tick=200)
     assert len(records(event)) == 100
-    assert values(event)["batches_not_shown"] == 1
+    assert values(event)["batches not shown"] == 1
 
 
 def test_unpartitioned_files_are_reported_once(ticks: Ticks, put: Any) -> None:
     """Files that are in no group are observed when their number changes, not tick by tick."""
     options: dict[str, Any] = {"group_by": r"dt=(?P<day>[^/]+)/"}
     put("in/x")
-    [event, *_] = ticks.tick(**options)
-    assert values(event)["files_unpartitioned"] == 1
-    assert "in no group" in (event.description or "")
+    found = ticks.tick(**options)
+    assert values(found[0])["files unpartitioned"] == 1
+    assert "in no group" in (found[0].description or "")
+    check = checks(found)["files_partitioned"]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "in/x" in check.description
     assert ticks.tick(**options) == []
     put("in/y")
-    [event] = ticks.tick(**options)
-    assert values(event)["files_unpartitioned"] == 2
+    found = ticks.tick(**options)
+    assert values(found[0])["files unpartitioned"] == 2
+    assert not checks(found)["files_partitioned"].passed
+
+
+def test_unpartitioned_files_that_went_pass_the_check(
+    ticks: Ticks, put: Any, moto: S3Server, bucket: str
+) -> None:
+    """The check passes once every file has a group, and the number falls to zero, once."""
+    options: dict[str, Any] = {"group_by": r"dt=(?P<day>[^/]+)/"}
+    put("in/x")
+    ticks.tick(**options)
+    moto.client().delete_object(Bucket=bucket, Key="in/x")
+    found = ticks.tick(**options)
+    assert values(found[0])["files unpartitioned"] == 0
+    assert checks(found)["files_partitioned"].passed
+    assert ticks.tick(**options) == []
 
 
 UNDECIDED: dict[str, Any] = {"late_file_capacity": 12, "lookback": timedelta(0)}
@@ -186,6 +230,7 @@ UNDECIDED: dict[str, Any] = {"late_file_capacity": 12, "lookback": timedelta(0)}
 
 def test_late_files_check(ticks: Ticks, put: Any) -> None:
     """The check fails while files are undecided, names the ways out, and passes after a reset."""
+    ticks.status = None
     put(*(f"in/{number}" for number in range(40)), minutes=1440)
     assert checks(ticks.tick(**UNDECIDED))["late_files_decided"].passed
     # No process remembers, the runs are not there, and these are too many for the digest.
@@ -194,15 +239,16 @@ def test_late_files_check(ticks: Ticks, put: Any) -> None:
     assert (failed.passed, failed.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert "accept_listed" in failed.description
     assert "matching" in failed.description
-    assert values(failed)["files_undecided"] >= 60
+    assert values(failed)["files undecided"] >= 60
     # With so few cells the estimate is rough.
-    assert values(failed)["appeared_about"] >= 30
+    assert values(failed)["appeared, about"] >= 30
     assert ticks.tick(**UNDECIDED) == []
     put("in/new")
-    [event, again] = ticks.tick(**UNDECIDED)
-    assert (values(event)["files"], values(event)["files_undecided"]) == (
+    found = ticks.tick(**UNDECIDED)
+    event, again = found[0], checks(found)["late_files_decided"]
+    assert (values(event)["files requested"], values(event)["files undecided"]) == (
         1,
-        values(failed)["files_undecided"],
+        values(failed)["files undecided"],
     )
     assert not again.passed
     ticks.cursor = encode_checkpoint(decode_checkpoint(ticks.cursor or "").restarted())
@@ -264,7 +310,7 @@ def test_backlog_check(ticks: Ticks, put: Any) -> None:
     assert "2 files (6 bytes) wait" in first.description
     assert "raise max_batches_per_tick" in first.description
     assert checks(ticks.tick(**options))["backlog_age"].passed
-    assert checks(ticks.tick(**options))["backlog_age"].description == "No file waits."
+    assert checks(ticks.tick(**options))["backlog_age"].description.startswith("No file waits")
 
 
 def test_backlog_that_lingers_is_reported_as_it_becomes_too_old(ticks: Ticks, put: Any) -> None:
