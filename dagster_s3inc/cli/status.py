@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from dagster_s3inc.cli.origin import Origin
 from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan
@@ -13,6 +13,18 @@ from dagster_s3inc.core.reprocess import Reprocess
 from dagster_s3inc.core.words import count, readable
 
 __all__ = ["checkpoint_document", "describe_status", "status_document"]
+
+
+# Dagster's names, as people say them.
+_STATUSES: Final = {
+    "RUNNING": "running",
+    "STOPPED": "stopped",
+    "DECLARED_IN_CODE": "running, as its definition says",
+    "STARTED": "under way",
+    "SKIPPED": "requested nothing",
+    "SUCCESS": "succeeded",
+    "FAILURE": "failed",
+}
 
 
 def status_document(origin: Origin) -> dict[str, Any]:
@@ -75,7 +87,7 @@ def _sensor_document(origin: Origin) -> dict[str, Any] | None:
         "name": sensor.name,
         "location": sensor.location,
         "repository": sensor.repository,
-        "status": sensor.status,
+        "status": "RUNNING" if sensor.status == "DECLARED_IN_CODE" else sensor.status,
         "last_tick": tick
         and {
             "at": format_time(tick.at),
@@ -104,13 +116,14 @@ def describe_status(origin: Origin) -> Iterator[str]:
 def _describe_sensor(origin: Origin) -> Iterator[str]:
     sensor, before, after = origin.sensor, origin.checkpoint, origin.following
     assert sensor is not None  # noqa: S101 # the caller has seen it
-    yield f"Sensor: {sensor.status}."
+    yield f"Sensor: {_STATUSES.get(sensor.status, sensor.status)}."
     tick = sensor.last_tick
     if tick is None:
         yield "Last tick: none yet."
     else:
         outcome = tick.message or f"{count(tick.runs, 'run')} requested."
-        yield f"Last tick: {format_time(tick.at)}, {tick.status}: {outcome}"
+        ended = _STATUSES.get(tick.status, tick.status)
+        yield f"Last tick: {format_time(tick.at)}, {ended}: {outcome}"
     if before is None and origin.is_first:
         yield "No cursor yet: the next tick is the first."
     elif before is None:

@@ -247,18 +247,14 @@ class _Done:
         self.is_complete = False
         self._cursor: str | None = None
         self._newest: datetime | None = None
+        self._since: datetime | None = None
 
     def read(self, instance: dg.DagsterInstance, tags: Tags) -> None:
         """Reads what was done since the last reading; for some seconds, newest runs first."""
         until = time.monotonic() + _SECONDS
-        if not self.is_complete:
-            self._read(instance, dg.RunsFilter(tags=tags, statuses=_SUCCESS), until)
-            return
-        since = None if self._newest is None else self._newest - _CLOCKS_DIFFER
-        filters = dg.RunsFilter(tags=tags, statuses=_SUCCESS, updated_after=since)
-        self._read(instance, filters, until)
-
-    def _read(self, instance: dg.DagsterInstance, filters: dg.RunsFilter, until: float) -> None:
+        if self._cursor is None and self._newest is not None:
+            self._since = self._newest - _CLOCKS_DIFFER
+        filters = dg.RunsFilter(tags=tags, statuses=_SUCCESS, updated_after=self._since)
         while True:
             records = instance.get_run_records(filters, limit=_RECORDS, cursor=self._cursor)
             for each in records:
@@ -271,10 +267,9 @@ class _Done:
             if len(records) < _RECORDS:
                 self._cursor, self.is_complete = None, True
                 return
+            # If the time is over, the next tick goes on from here.
             self._cursor = records[-1].dagster_run.run_id
             if time.monotonic() >= until:
-                # The next tick goes on from here.
-                self.is_complete = False
                 return
 
 

@@ -207,8 +207,8 @@ def test_running_sensor(world: World, run: Any, document: Any) -> None:
     began = format_time(datetime.fromtimestamp(tick.timestamp, timezone.utc))
     assert lines[0].startswith("The cursor of sensor landing (code location tests): ")
     assert lines[1:4] == [
-        "Sensor: DECLARED_IN_CODE.",
-        f"Last tick: {began}, SUCCESS: 1 run requested.",
+        "Sensor: running, as its definition says.",
+        f"Last tick: {began}, succeeded: 1 run requested.",
         "Generation: 1, sequence 1.",
     ]
     shown = document("status", "--sensor", "landing", "--location", "tests")
@@ -216,7 +216,7 @@ def test_running_sensor(world: World, run: Any, document: Any) -> None:
         "name": "landing",
         "location": "tests",
         "repository": "__repository__",
-        "status": "DECLARED_IN_CODE",
+        "status": "RUNNING",
         "last_tick": {"at": began, "status": "SUCCESS", "runs": 1, "message": None},
         "newest_reset": None,
     }
@@ -228,7 +228,7 @@ def test_running_sensor(world: World, run: Any, document: Any) -> None:
     assert world.cursor == cursor
     world.tick()
     said = run("status", "--sensor", "landing").stdout
-    assert ", SKIPPED: Nothing new" in said
+    assert ", requested nothing: Nothing new" in said
 
 
 def test_sensor_after_resets(world: World, run: Any, document: Any) -> None:
@@ -283,7 +283,7 @@ def test_sensor_that_fails(world: World, run: Any) -> None:
     assert "has no field 'version'" in said.stderr
     world.set_cursor(encode_checkpoint(Checkpoint()))
     said = run("status", "--sensor", "landing").stdout
-    assert ", FAILURE: dagster_s3inc.errors.CheckpointFormatError: The stored checkpoint" in said
+    assert ", failed: dagster_s3inc.errors.CheckpointFormatError: The stored checkpoint" in said
     run("plan", uri, "--sensor", "landing")
 
 

@@ -131,7 +131,7 @@ def test_requested_files_are_a_materialization(ticks: Ticks, put: Any) -> None:
     assert {"seconds", "LIST requests", "bytes listed"} <= numbers.keys()
     [batch] = records(event)
     assert (batch["first_key"], batch["last_key"], batch["files"]) == ("in/a", "in/b", 2)
-    link = f"1. [{batch['batch_id']}](/runs?q%5B0%5D=tag%3Adagster%2Fs3inc%2Fbatch_id%3D"
+    link = f"1. [{batch['batch_id']}](../runs?q%5B0%5D=tag%3Adagster%2Fs3inc%2Fbatch_id%3D"
     assert numbers["runs of the batches"] == f"{link}{batch['batch_id']})"
 
 
