@@ -62,6 +62,8 @@ _TICKS_AT_FIRST: Final = 2
 _TICKS_PAGE: Final = 100
 _TICKS_READ: Final = 2_000
 
+_WRAPPERS: Final = frozenset({"SensorExecutionError", "DagsterUserCodeProcessError"})
+
 DAGSTERS_TAGS: Final = frozenset({REPOSITORY_LABEL_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG})
 """The tags that Dagster gives to every run that a sensor requests, whatever the sensor says."""
 
@@ -440,8 +442,9 @@ def sensor_names(instance: dg.DagsterInstance) -> list[str]:
 
 def _stored_tick(tick: InstigatorTick) -> StoredTick:
     error = tick.error
-    # What Dagster wraps around an error says only that there was one.
-    while error is not None and error.cause is not None:
+    # What Dagster wraps around an error says only that there was one; what lies below an error of
+    # this package, as of botocore, is in its message.
+    while error is not None and error.cause is not None and error.cls_name in _WRAPPERS:
         error = error.cause
     return StoredTick(
         at=datetime.fromtimestamp(tick.timestamp, timezone.utc),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,6 +13,7 @@ import dagster as dg
 import pytest
 
 from dagster_s3inc import find_runs
+from dagster_s3inc.core.objects import format_time
 from dagster_s3inc.runs.run_requests import BATCH_ID_TAG
 from tests.servers import S3Server
 from tests.world import World, open_world, succeeded
@@ -92,3 +94,25 @@ def test_report_of_a_tick_that_broke_off_comes_again(world: World, put: Any) -> 
     first, again = reports(world)
     assert first["report id"] == again["report id"]
     assert world.batches() == [(1, ["in/a"])]
+
+
+def test_failed_ticks_are_told_by_the_next_that_succeeds(
+    world: World, put: Any, moto: S3Server, bucket: str
+) -> None:
+    """It says since when and how often ticks failed, and why; the one after it does not."""
+    client = moto.client()
+    client.delete_bucket(Bucket=bucket)
+    failed = [world.tick() for _ in range(3)]
+    assert {tick.status.value for tick in failed} == {"FAILURE"}
+    assert world.instance.fetch_observations(FILES, limit=1).records == []
+    client.create_bucket(Bucket=bucket)
+    tick = world.tick()
+    since = format_time(datetime.fromtimestamp(failed[0].timestamp, timezone.utc))
+    assert f"3 ticks failed before this one, since {since}" in (tick.skip_reason or "")
+    assert "BucketNotFoundError" in (tick.skip_reason or "")
+    # It is the first report of all, which is due so that the asset is known to be fresh.
+    [report] = reports(world)
+    assert report["ticks failed before"] == 3
+    assert report["failing since"] == failed[0].timestamp
+    assert "failed before" not in (world.tick().skip_reason or "")
+    assert len(reports(world)) == 1

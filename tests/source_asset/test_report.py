@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -18,6 +19,7 @@ from dagster_s3inc.core.late_files import Undecided
 from dagster_s3inc.core.ledger import LedgerProgress
 from dagster_s3inc.core.scan import ScanResult, scan
 from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.runs.run_requests import SKIPPED_TAG
 from dagster_s3inc.source_asset.evaluations import evaluate_late_files, is_news
 from tests.servers import S3Server, backdate
 
@@ -364,3 +366,152 @@ def test_automation_reacts_to_what_came_in(
     assert isinstance(observation, dg.AssetObservation)
     found, cursor = requested(cursor)
     assert found == set()
+
+
+def test_what_becomes_of_batches_is_told(
+    ticks: Ticks, put: Any, instance: dg.DagsterInstance
+) -> None:
+    """A tick tells what is queued, and a later one what ran, failed or was done, and then no more.
+
+    Numbers that are zero are left out, but for those that have just become zero.
+    """
+    ticks.status = dg.DagsterRunStatus.STARTED
+    put("in/a", "in/b", "in/c")
+    options: dict[str, Any] = {"batch": BatchPolicy(max_files=1), "max_batches_per_tick": 2}
+    first = ticks.tick(**options)[0]
+    states = ("waiting", "queued", "running", "failed", "skipped", "done")
+
+    def told(event: Any) -> dict[str, int]:
+        numbers = values(event)
+        return {each: numbers[f"files {each}"] for each in states if f"files {each}" in numbers}
+
+    assert told(first) == {"waiting": 1, "queued": 2}
+    assert values(first)["batches queued"] == 2
+    second = ticks.tick(**options)[0]
+    assert told(second) == {"waiting": 0, "queued": 1, "running": 2}
+    third = ticks.tick(**options)[0]
+    assert isinstance(third, dg.AssetObservation)
+    assert told(third) == {"queued": 0, "running": 3}
+    assert "3 files in 3 batches running" in (third.description or "")
+    assert ticks.tick(**options) == []
+    instance.report_run_failed(ticks.runs[0])
+    found = ticks.tick(**options)
+    assert told(found[0]) == {"failed": 1, "running": 2}
+    assert found[0].metadata["failed run"] == dg.MetadataValue.dagster_run(ticks.runs[0].run_id)
+    assert next(iter(found[0].metadata)) == "failed run"
+    assert ticks.tick(**options) == []
+
+
+def test_failed_batch_is_a_warning_where_it_is_passed_over(
+    ticks: Ticks, put: Any, instance: dg.DagsterInstance
+) -> None:
+    """The check names the run, the files and what to do; it passes once it is skipped."""
+    ticks.status = dg.DagsterRunStatus.FAILURE
+    put("in/a", "in/b")
+    assert checks(ticks.tick())["batches_failed"].passed
+    failed = checks(ticks.tick())["batches_failed"]
+    assert (failed.passed, failed.severity) == (False, dg.AssetCheckSeverity.WARN)
+    [run] = ticks.runs
+    for words in (f"(run {run.run_id})", "2 files are not processed", "what: failed"):
+        assert words in failed.description
+    assert values(failed)["batches failed"] == 1
+    assert failed.metadata["failed run"] == dg.MetadataValue.dagster_run(run.run_id)
+    assert ticks.tick() == []
+    instance.add_run_tags(run.run_id, {SKIPPED_TAG: "yes"})
+    skipped = checks(ticks.tick())["batches_failed"]
+    assert (skipped.passed, values(skipped)["batches skipped"]) == (True, 1)
+    assert "1 failed batch was skipped" in skipped.description
+
+
+def test_failed_batch_is_an_error_where_it_halts(
+    ticks: Ticks, put: Any, instance: dg.DagsterInstance
+) -> None:
+    """It is an error while nobody repairs it, a warning while a run tries, and then passes."""
+    ticks.status = dg.DagsterRunStatus.FAILURE
+    put("in/a")
+    ticks.tick(on_failure="halt")
+    put("in/b")
+    found = ticks.tick(on_failure="halt")
+    halted = checks(found)["batches_failed"]
+    assert (halted.passed, halted.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert halted.description.startswith("Halted: batch ")
+    assert ticks.runs[0].run_id in halted.description
+    assert "re-execution" in halted.description
+    # The tick's own words begin with it, too: a page shows the beginning.
+    assert found[0].description.startswith("Halted: batch ")
+    again = create_run_for_test(
+        instance,
+        job_name="ingest",
+        status=dg.DagsterRunStatus.STARTED,
+        tags=ticks.runs[0].tags,
+        run_config=ticks.runs[0].run_config,
+    )
+    tried = checks(ticks.tick(on_failure="halt"))["batches_failed"]
+    assert (tried.passed, tried.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert again.run_id in tried.description
+    create_run_for_test(
+        instance,
+        job_name="ingest",
+        status=dg.DagsterRunStatus.SUCCESS,
+        tags=ticks.runs[0].tags,
+        run_config=ticks.runs[0].run_config,
+    )
+    assert checks(ticks.tick(on_failure="halt"))["batches_failed"].passed
+    assert len(ticks.runs) == 2
+
+
+def test_queued_files_are_a_backlog(ticks: Ticks, put: Any) -> None:
+    """A file that was requested long ago, and whose run has not begun, waits too."""
+    ticks.status = dg.DagsterRunStatus.NOT_STARTED
+    put("in/a", minutes=900)
+    options: dict[str, Any] = {"max_backlog_age": 500 * MINUTES}
+    ticks.tick(**options)
+    queued = checks(ticks.tick(**options))["backlog_age"]
+    assert not queued.passed
+    assert "1 file in 1 batch is queued" in queued.description
+
+
+@dg.job
+def quiet_job() -> None:
+    """Never launched."""
+
+
+def test_quiet_ticks_keep_the_asset_fresh(
+    ticks: Ticks, put: Any, moto: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default a tick reports at least once an hour, with the data version of the last report.
+
+    With a policy of the user's own, which says how often files come in, none does.
+    """
+
+    def tick(**asset: Any) -> list[Any]:
+        source = build_s3_source_asset(key=FILES, uri=ticks.uri, **asset)
+        sensor = build_s3_incremental_sensor(
+            name="landing", uri=ticks.uri, job=quiet_job, source_asset=source
+        )
+        definitions = dg.Definitions(assets=[source], jobs=[quiet_job], sensors=[sensor])
+        context = dg.build_sensor_context(
+            cursor=ticks.cursor,
+            resources={"s3": ticks.resource},
+            instance=ticks.instance,
+            definitions=definitions,
+        )
+        result: Any = sensor(context)
+        ticks.cursor = result.cursor
+        for each in result.asset_events:
+            ticks.instance.report_runless_asset_event(each)
+        return list(result.asset_events)
+
+    put("in/a")
+    first = tick()[0]
+    tick()
+    assert tick() == []
+    later = time.time() + 3_700
+    monkeypatch.setattr("dagster_s3inc.source_asset.report.time.time", lambda: later)
+    assert tick(freshness_policy=None) == []
+    week = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=7))
+    assert tick(freshness_policy=week) == []
+    quiet = tick()[0]
+    assert isinstance(quiet, dg.AssetMaterialization)
+    assert quiet.tags == first.tags
+    assert "files requested" not in quiet.metadata
