@@ -37,7 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run_once()
             print("All is as it should be.")
         else:
-            run_demo(port=options.port, files=options.files, every=options.every, wipe=options.wipe)
+            run_demo(
+                port=options.port,
+                files=options.files,
+                every=options.every,
+                broken=options.broken,
+                wipe=options.wipe,
+            )
     except KeyboardInterrupt as interrupt:
         print("Ended.")
         return 128 + int(interrupt.args[0])
@@ -74,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--files", type=int, default=12, help="how many land at first (12)")
     parser.add_argument(
         "--every", type=float, default=20.0, metavar="SECONDS", help="how often one lands (20)"
+    )
+    parser.add_argument(
+        "--broken",
+        action="store_true",
+        help="one of the first files cannot be read: its run fails, and the sensor halts",
     )
     parser.add_argument("--wipe", action="store_true", help="forget what earlier demos left")
     return parser

@@ -34,16 +34,17 @@ defs = dg.Definitions.merge(
         batch=BatchPolicy(max_files=5),
         # Other files in the folder, such as a README, are no orders.
         objects=ObjectFilter(include="*.ndjson.gz"),
+        # A batch that cannot be loaded stops the line, and turns the asset in the graph red, until
+        # someone has repaired it. By default the sensor goes on with the batches that follow.
+        on_failure="halt",
         # Someone is watching. A minute would do where nobody is.
         minimum_interval_seconds=5,
         # What the files are in the asset graph, upstream of `orders`. The sensor's ticks report to
         # it what came in and what waits. Without this it would be called landed_orders_files.
+        # It is stale when no tick has succeeded for three hours; with a freshness_policy of your
+        # own, when no files came in.
         source_asset=build_s3_source_asset(
-            key="landed_order_files",
-            uri=landing_uri(),
-            group_name="shop",
-            # Nothing new for an hour: the shop is closed, or its upload is broken.
-            freshness_policy=dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=1)),
+            key="landed_order_files", uri=landing_uri(), group_name="shop"
         ),
         # A check of that asset warns while a file waits that was modified so long ago.
         max_backlog_age=timedelta(minutes=10),

@@ -13,7 +13,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from example_project.orders import LandingFolder, make_orders
+from example_project.orders import LandingFolder, broken_orders, make_orders
 from example_project.place import WORKSPACE, prepared
 from example_project.processes import running, tail
 from example_project.settings import STATE
@@ -27,18 +27,26 @@ _HOST: Final = "127.0.0.1"
 # Every so many drops, a file is overwritten instead, as happens when a supplier corrects one.
 _CORRECTED_EVERY: Final = 4
 
+# In the first batch, among good ones.
+_BROKEN: Final = 3
+
+_REPAIR: Final = """Its run fails, and the sensor halts: see the checks of the asset.
+To repair it, wait until the file was overwritten, as the shop does after some drops. Then press
+"Re-execute" on the page of the failed run: it leaves the old version out, which is gone."""
+
 
 class DemoError(Exception):
     """The demo could not start, or Dagster ended by itself."""
 
 
-def run_demo(*, port: int, files: int, every: float, wipe: bool) -> None:
+def run_demo(*, port: int, files: int, every: float, broken: bool, wipe: bool) -> None:
     """Runs the demo until it is interrupted.
 
     Args:
         port: For the UI; another free one is taken if it is in use.
         files: How many files land before Dagster starts, in a folder without any.
         every: Seconds from one new file to the next.
+        broken: Whether one of these files cannot be read.
         wipe: Whether to forget what an earlier demo left.
 
     Raises:
@@ -52,17 +60,28 @@ def run_demo(*, port: int, files: int, every: float, wipe: bool) -> None:
             if wipe:
                 shutil.rmtree(state, ignore_errors=True)
             with prepared(state) as landing:
-                _run(state, landing, port=port, files=files, every=every)
+                bad = _BROKEN if broken and files >= _BROKEN else None
+                _run(state, landing, port=port, files=files, every=every, broken=bad)
     except Timeout:
         raise DemoError("The demo is running already. End that one first.") from None
 
 
-def _run(state: Path, landing: LandingFolder, *, port: int, files: int, every: float) -> None:
+def _run(
+    state: Path,
+    landing: LandingFolder,
+    *,
+    port: int,
+    files: int,
+    every: float,
+    broken: int | None,
+) -> None:
     newest = max(_numbers(landing), default=0)
     if newest == 0:
         for newest in range(1, files + 1):
-            landing.put(make_orders(newest))
+            landing.put(broken_orders(newest) if newest == broken else make_orders(newest))
         print(f"{files} files dropped. Dagster starts, which takes some seconds.", flush=True)
+        if broken is not None:
+            print(f"File {broken} is broken. {_REPAIR}", flush=True)
     free = _free_port(port)
     if free != port:
         print(f"Port {port} is in use, so the UI gets port {free}.")
@@ -76,7 +95,8 @@ def _run(state: Path, landing: LandingFolder, *, port: int, files: int, every: f
         while _sleep(every, dagster):
             drop += 1
             if newest and drop % _CORRECTED_EVERY == 0:
-                number = random.randint(1, newest)  # noqa: S311 - which one is no secret
+                number = broken or random.randint(1, newest)  # noqa: S311 - which one is no secret
+                broken = None
                 landing.put(make_orders(number, version=drop))
                 print(f"File {number} was overwritten.", flush=True)
             else:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import dagster as dg
 from dagster import DagsterRunStatus
 
-from example_project.orders import LandingFolder, OrderFile, make_orders
+from example_project.orders import LandingFolder, OrderFile, broken_orders, make_orders
 from example_project.place import WORKSPACE, prepared
 from example_project.processes import running, tail
 from example_project.settings import STATE
@@ -32,6 +32,8 @@ _FILES: Final = 12
 # For one step of the round, which takes some 20 s where the machine has nothing else to do.
 _STEP_SECONDS: Final = 180.0
 _PAUSE_SECONDS: Final = 0.5
+
+_ERROR: Final = dg.AssetCheckSeverity.ERROR
 
 _ENDED_BADLY: Final = {DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
 
@@ -89,7 +91,9 @@ class _Round:
             self._say("1 new file dropped, 1 file overwritten")
             self._processed(generation=1, versions=set(self._versions))
 
-            self._reset()
+            self._break_and_repair(_FILES + 2)
+
+            self._reset("everything")
             # What is there now: the first version of the overwritten file is gone.
             self._processed(generation=2, versions=set(self._landing.etags().items()))
             self._quiet()
@@ -101,18 +105,59 @@ class _Round:
             self._dropped[self._landing.prefix + file.name] = file
         self._versions |= set(self._landing.etags().items())
 
-    def _reset(self) -> None:
+    def _break_and_repair(self, number: int) -> None:
+        """Drops a file that cannot be read among good ones; the sensor halts until it is repaired.
+
+        The repair is what the message says: the shop sends a good version, and the reset job has
+        the failed batch requested again. Of that batch the file is left out then, since its version
+        is gone; the good one comes in a batch of its own.
+        """
+        self._landing.put(broken_orders(number))
+        self._drop(make_orders(number + 1))
+        self._say("1 broken file dropped, and a good one")
+
+        def is_halted() -> bool:
+            check = self._check()
+            return check is not None and not check.passed and check.severity == _ERROR
+
+        self._wait("the sensor to halt", is_halted)
+        self._say("halted, and the check batches_failed is an error")
+        self._drop(make_orders(number, version=2))
+        self._reset("failed")
+
+        def is_repaired() -> bool:
+            check = self._check()
+            has_failed = check is None or not check.passed
+            return not has_failed and self._loaded() == self._landing.etags()
+
+        self._wait("the failed batch to be repaired", is_repaired)
+        self._say("repaired: the sensor goes on, and every file is loaded")
+
+    def _check(self) -> dg.AssetCheckEvaluation | None:
+        """What the source asset says of failed batches."""
+        key = dg.AssetCheckKey(dg.AssetKey("landed_order_files"), "batches_failed")
+        record = self._instance.get_latest_asset_check_evaluation_record(key)
+        event = None if record is None or record.event is None else record.event.dagster_event
+        return None if event is None else event.asset_check_evaluation_data
+
+    def _loaded(self) -> dict[str, str]:
+        """The ETags of the files in the warehouse."""
+        with Warehouse(path=str(self._state / "warehouse.duckdb")).connect() as db:
+            return dict(db.execute("SELECT file, etag FROM loaded_files").fetchall())
+
+    def _reset(self, what: str) -> None:
         """Launches the reset job as a user does, and waits until it is done."""
         log = self._state / "reset.log"
         job = "reset_landed_orders"
-        with running(
-            "dagster", "job", "launch", "-w", str(WORKSPACE), "-j", job, log=log
-        ) as launch:
+        config = self._state / "reset.yaml"
+        config.write_text(f"ops: {{{job}_checkpoint: {{config: {{what: {what}}}}}}}")
+        arguments = ["job", "launch", "-w", str(WORKSPACE), "-j", job, "-c", str(config)]
+        with running("dagster", *arguments, log=log) as launch:
             self._wait("the reset job to be launched", lambda: launch.poll() is not None)
         if launch.returncode != 0:
             raise RoundError(f"The reset job could not be launched:\n{tail(log)}")
         self._wait("the reset job", lambda: self._all_succeeded(dg.RunsFilter(job_name=job)))
-        self._say("reset job done")
+        self._say(f"reset job done: {what}")
 
     def _processed(self, *, generation: int, versions: set[tuple[str, str]]) -> None:
         """Waits until a generation has processed its files, and checks that each came once."""
@@ -151,9 +196,9 @@ class _Round:
 
     def _compare(self) -> None:
         """Compares the warehouse, and what the asset says of itself, with what was dropped."""
+        etags = self._loaded()
         with Warehouse(path=str(self._state / "warehouse.duckdb")).connect() as db:
             rows = dict(db.execute("SELECT file, count(*) FROM orders GROUP BY file").fetchall())
-            etags = dict(db.execute("SELECT file, etag FROM loaded_files").fetchall())
             (days, revenue) = db.execute(
                 "SELECT count(*), sum(revenue)::DOUBLE FROM revenue_by_day"
             ).fetchall()[0]

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["LandingFolder", "OrderFile", "make_orders"]
+__all__ = ["LandingFolder", "OrderFile", "broken_orders", "make_orders"]
 
 _PRODUCTS: Final = {"tea": 450, "coffee": 690, "cocoa": 520, "mug": 1290, "teapot": 3450}
 _DAYS: Final = 14
@@ -58,6 +58,16 @@ def make_orders(number: int, version: int = 1) -> OrderFile:
         content=gzip.compress(lines.encode(), mtime=0),
         rows=len(orders),
         cents=sum(order["quantity"] * order["unit_price_cents"] for order in orders),
+    )
+
+
+def broken_orders(number: int) -> OrderFile:
+    """Makes a file that cannot be read: the shop's export broke off in the middle of an order."""
+    return OrderFile(
+        name=f"orders-{number:05}.ndjson.gz",
+        content=gzip.compress(b'{"order_id": "' + str(number).encode(), mtime=0),
+        rows=0,
+        cents=0,
     )
 
 

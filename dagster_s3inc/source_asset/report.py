@@ -16,8 +16,8 @@ Three kinds of events, all in the tick's result, so that an evaluation has no si
 A tick that finds nothing changed reports nothing, or the event log would grow with the clock. But
 where ticks keep the asset fresh (its default policy), a materialization is due after a third of the
 policy's window, once an hour. It has the data version of the one before, so that
-`AutomationCondition.data_version_changed()` does not react to it; `eager()` does. While ticks fail there is none, and the asset becomes
-stale.
+`AutomationCondition.data_version_changed()` does not react to it; `eager()` does. While ticks fail
+there is none, and the asset becomes stale.
 
 Dagster stores these events before it stores the tick's run requests. A daemon that is killed
 between the two evaluates the tick anew, and reports again. So the numbers of what was requested are
