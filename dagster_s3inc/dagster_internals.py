@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import islice, takewhile
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import dagster as dg
@@ -35,7 +36,7 @@ __all__ = [
     "DAGSTERS_TAGS",
     "RUN_KEY_TAG",
     "FailedTicks",
-    "LatestReport",
+    "LatestReports",
     "SensorAddress",
     "SensorState",
     "StoredSensor",
@@ -48,7 +49,7 @@ __all__ = [
     "freshness_of",
     "instance_of",
     "latest_evaluation",
-    "latest_report",
+    "latest_reports",
     "run_size_limit",
     "sensor_names",
     "sensors_beside",
@@ -177,34 +178,34 @@ def latest_evaluation(
     return None
 
 
-class LatestReport(NamedTuple):
+class LatestReports(NamedTuple):
     """What was reported of an asset last.
 
     Attributes:
-        metadata: Of the latest materialization or observation.
         materialized: When it was materialized last, seconds since the epoch; None if never.
         tags: Of that materialization.
+        metadata: Of that materialization.
+        observed: The metadata of the latest observation.
     """
 
-    metadata: Mapping[str, dg.MetadataValue]
-    materialized: float | None
-    tags: Mapping[str, str]
+    materialized: float | None = None
+    tags: Mapping[str, str] = MappingProxyType({})
+    metadata: Mapping[str, dg.MetadataValue] = MappingProxyType({})
+    observed: Mapping[str, dg.MetadataValue] = MappingProxyType({})
 
 
-def latest_report(instance: dg.DagsterInstance, key: dg.AssetKey) -> LatestReport:
+def latest_reports(instance: dg.DagsterInstance, key: dg.AssetKey) -> LatestReports:
     """What was reported of an asset last."""
-    materializations = instance.fetch_materializations(key, limit=1).records
-    records = [*materializations, *instance.fetch_observations(key, limit=1).records]
-    metadata: Mapping[str, dg.MetadataValue] = {}
-    if records:
-        latest = max(records, key=lambda record: record.storage_id)
-        event = latest.asset_materialization or latest.event_log_entry.asset_observation
-        metadata = {} if event is None else event.metadata
-    for each in materializations:
-        materialization = each.asset_materialization
-        tags = (materialization and materialization.tags) or {}
-        return LatestReport(metadata, each.timestamp, tags)
-    return LatestReport(metadata, None, {})
+    latest = LatestReports()
+    for record in instance.fetch_materializations(key, limit=1).records:
+        event = record.asset_materialization
+        if event is not None:
+            latest = LatestReports(record.timestamp, event.tags or {}, event.metadata)
+    for record in instance.fetch_observations(key, limit=1).records:
+        observation = record.event_log_entry.asset_observation
+        if observation is not None:
+            latest = latest._replace(observed=observation.metadata)
+    return latest
 
 
 def freshness_of(

@@ -52,7 +52,7 @@ def describe_scan(result: ScanResult, *, source: str, seconds: float) -> ScanRep
     listed = (
         f"{count(seen.objects_listed, 'object')} ({format_bytes(seen.bytes_listed)}) listed under "
         f"{source}"
-        if seen.newest or not seen.files
+        if seen.newest or not (seen.files or seen.files_waiting)
         else f"found under {source} by an earlier listing"
     )
     parts = [f"{found} in generation {result.checkpoint.generation}: {listed} in {seconds:.2f} s"]

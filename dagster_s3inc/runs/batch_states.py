@@ -23,7 +23,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import islice
@@ -32,6 +32,7 @@ from typing import Any, Final, NamedTuple
 import dagster as dg
 from dagster import DagsterRunStatus
 
+from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.objects import parse_time
 from dagster_s3inc.dagster_internals import SensorAddress
 from dagster_s3inc.runs.run_requests import (
@@ -151,6 +152,20 @@ class BatchStates:
     def amount(self, state: State) -> Amount:
         """How many batches are in a state."""
         return self.amounts.get(state, Amount())
+
+    def with_requested(self, batches: Sequence[Batch]) -> BatchStates:
+        """The states once a tick has requested these batches, too."""
+        if not batches:
+            return self
+        requested = Amount(
+            len(batches), sum(map(len, batches)), sum(each.bytes for each in batches)
+        )
+        queued = self.amount(State.QUEUED).plus(requested)
+        oldest = [each.objects[0].last_modified for each in batches]
+        if self.oldest_queued is not None:
+            oldest.append(self.oldest_queued)
+        amounts = {**self.amounts, State.QUEUED: queued}
+        return replace(self, amounts=amounts, oldest_queued=min(oldest))
 
     def repairing(self, failed: FailedBatch) -> str | None:
         """The run that is to process a failed batch after all; None if there is none."""

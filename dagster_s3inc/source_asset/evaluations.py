@@ -6,7 +6,7 @@ materialization: a state that lasts is stored once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ __all__ = [
     "evaluate_late_files",
     "evaluate_partitioned",
     "is_news",
+    "linked_runs",
 ]
 
 FAILED_CHECK: Final = "batches_failed"
@@ -48,6 +49,12 @@ _NO_BACKLOG: Final = "No file waits, and none is queued."
 _UNDECIDED: Final = "files undecided"
 _OUTSIDE: Final = "files unpartitioned"
 _FAILED_RUNS: Final = "failed runs"
+
+_WAITING: Final = "files waiting"
+_QUEUED: Final = "files queued"
+
+# Where one of these changes, an evaluation is stored although it passes or fails as before.
+_GIST: Final = (_UNDECIDED, _OUTSIDE, _FAILED_RUNS, _WAITING, _QUEUED)
 
 _RUNS_LINKED: Final = 3
 _RUNS_LISTED: Final = 20
@@ -87,9 +94,7 @@ def evaluate_failed(
         {run.tags.get(BATCH_ID_TAG): int(run.tags.get(FILES_TAG, 0)) for run in runs}.values()
     )
     numbers["files failed"] = files
-    for number, run in enumerate(runs[:_RUNS_LINKED], 1):
-        name = "failed run" if number == 1 else f"failed run {number}"
-        numbers[name] = dg.MetadataValue.dagster_run(run.run_id)
+    numbers.update(linked_runs([run.run_id for run in runs]))
     numbers[_FAILED_RUNS] = " ".join(run.run_id for run in runs[:_RUNS_LISTED])
     if halts and repairing:
         numbers["repairing run"] = dg.MetadataValue.dagster_run(repairing[0])
@@ -108,6 +113,15 @@ def evaluate_failed(
         f"give the files up, with what: skip_failed."
     )
     return _evaluation(key, FAILED_CHECK, False, words, numbers, _WARN)
+
+
+def linked_runs(run_ids: Sequence[str]) -> dict[str, dg.MetadataValue]:
+    """Links to the first of these failed runs, wherever the UI is mounted."""
+    shown = enumerate(run_ids[:_RUNS_LINKED], 1)
+    return {
+        "failed run" if number == 1 else f"failed run {number}": dg.MetadataValue.dagster_run(each)
+        for number, each in shown
+    }
 
 
 def evaluate_partitioned(key: dg.AssetKey, files: int, words: str) -> dg.AssetCheckEvaluation:
@@ -174,16 +188,16 @@ def evaluate_backlog(
     Args:
         key: The asset.
         result: The scan.
-        states: Of the batches that were requested before.
+        states: Of all batches, those of this tick included.
         now: The server's time.
         max_age: The age from which on it is too long.
     """
     found, queued = result.statistics, states.amount(State.QUEUED)
     times = [each for each in (found.oldest_waiting, states.oldest_queued) if each is not None]
     numbers = {
-        "files waiting": found.files_waiting,
+        _WAITING: found.files_waiting,
         "bytes waiting": found.bytes_waiting,
-        "files queued": queued.files,
+        _QUEUED: queued.files,
         "batches queued": queued.batches,
     }
     if not times:
@@ -217,7 +231,7 @@ def is_news(evaluation: dg.AssetCheckEvaluation, last: dg.AssetCheckEvaluation |
 
 
 def _gist(evaluation: dg.AssetCheckEvaluation) -> tuple[Any, ...]:
-    numbers = (evaluation.metadata.get(each) for each in (_UNDECIDED, _OUTSIDE, _FAILED_RUNS))
+    numbers = map(evaluation.metadata.get, _GIST)
     return (evaluation.passed, evaluation.severity, *(each and each.value for each in numbers))
 
 
@@ -234,6 +248,6 @@ def _evaluation(
         check_name=name,
         passed=passed,
         description=description,
-        metadata=metadata,
+        metadata={name: value for name, value in metadata.items() if value != 0},
         severity=severity,
     )

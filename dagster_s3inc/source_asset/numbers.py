@@ -6,8 +6,7 @@ out, unless the last report had another: then its plot goes down to zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -16,11 +15,19 @@ import dagster as dg
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.objects import format_time
 from dagster_s3inc.core.words import count, readable
-from dagster_s3inc.runs.batch_states import Amount, BatchStates, State
+from dagster_s3inc.runs.batch_states import BatchStates, State
 from dagster_s3inc.runs.run_requests import BATCH_ID_TAG
 from dagster_s3inc.s3.scanner import Scan
 
-__all__ = ["changed", "describe_states", "numbers_of_scan", "numbers_of_states", "without_zeros"]
+__all__ = [
+    "changed",
+    "describe_states",
+    "numbers_of_cost",
+    "numbers_of_listing",
+    "numbers_of_request",
+    "numbers_of_states",
+    "without_zeros",
+]
 
 # A tick may request thousands of batches; the event is stored, and shown, whole.
 _BATCHES_SHOWN: Final = 100
@@ -38,35 +45,23 @@ _COLUMNS: Final = dg.TableSchema(
 
 
 def numbers_of_states(scan: Scan, states: BatchStates) -> dict[str, Any]:
-    """How many files and batches wait, and are in each state, this tick's batches included.
+    """How many files and batches wait, and are in each state.
 
     Args:
         scan: The tick's scan.
-        states: Of the batches that were requested before.
+        states: Of all batches, those of this tick included.
     """
     found = scan.result.statistics
     numbers: dict[str, Any] = {
         "files waiting": found.files_waiting,
         "bytes waiting": found.bytes_waiting,
     }
-    for state, amount in _amounts(scan, states):
-        numbers[f"files {state.value}"] = amount.files
-        numbers[f"batches {state.value}"] = amount.batches
-    return numbers
-
-
-def _amounts(scan: Scan, states: BatchStates) -> Iterator[tuple[State, Amount]]:
-    batches = scan.result.batches
-    requested = Amount(len(batches), *map(sum, _sizes(batches)))
     for state in State:
-        if state is State.QUEUED:
-            yield state, states.amount(state).plus(requested)
-        elif state is not State.DONE or states.is_complete:
-            yield state, states.amount(state)
-
-
-def _sizes(batches: Sequence[Batch]) -> tuple[list[int], list[int]]:
-    return [len(each) for each in batches], [each.bytes for each in batches]
+        if state is not State.DONE or states.is_complete:
+            amount = states.amount(state)
+            numbers[f"files {state.value}"] = amount.files
+            numbers[f"batches {state.value}"] = amount.batches
+    return numbers
 
 
 def describe_states(states: BatchStates) -> str:
@@ -82,40 +77,57 @@ def describe_states(states: BatchStates) -> str:
     return f"Of what was requested before: {'; '.join(parts)}." if parts else ""
 
 
-def numbers_of_scan(
-    scan: Scan, states: BatchStates, *, key: dg.AssetKey, seconds: float
-) -> dict[str, Any]:
-    """What else a report tells of a tick.
+def numbers_of_listing(scan: Scan, states: BatchStates) -> dict[str, Any]:
+    """What a listing found beside new files.
 
     Args:
         scan: The tick's scan.
-        states: Of the batches that were requested before.
-        key: The asset's key, on whose page the links are.
-        seconds: How long the tick took.
+        states: Of all batches, those of this tick included.
     """
-    result, found = scan.result, scan.result.statistics
-    numbers: dict[str, Any] = {
-        "backlog seconds": _backlog(scan.server_time, found.oldest_waiting, states.oldest_queued),
-        **_batches(result.batches, key),
-        "files late": found.files_late,
+    found = scan.result.statistics
+    ages = [
+        int((scan.server_time - each).total_seconds())
+        for each in (found.oldest_waiting, states.oldest_queued)
+        if each is not None
+    ]
+    return {
+        "backlog seconds": max([0, *ages]),
         "files found late": found.found_late,
         "files gone": found.gone,
-        "files undecided": result.checkpoint.undecided,
+        "files undecided": scan.result.checkpoint.undecided,
         "files unpartitioned": found.unpartitioned,
     }
+
+
+def numbers_of_request(scan: Scan, key: dg.AssetKey) -> dict[str, Any]:
+    """What a tick requested; nothing where it requested nothing.
+
+    Args:
+        scan: The tick's scan.
+        key: The asset's key, on whose page the links are.
+    """
+    result, found = scan.result, scan.result.statistics
+    if not result.batches:
+        return {}
+    return {
+        "files requested": found.files,
+        "bytes requested": found.bytes,
+        **_batches(result.batches, key),
+        "files late": found.files_late,
+    }
+
+
+def numbers_of_cost(scan: Scan, seconds: float) -> dict[str, Any]:
+    """What a tick took."""
+    found, numbers = scan.result.statistics, dict[str, Any]()
     # Where an earlier listing sufficed, zero objects listed would be a dip in a plot.
-    if found.objects_listed or not result.batches:
+    if scan.requests:
         numbers["objects listed"] = found.objects_listed
         numbers["bytes listed"] = found.bytes_listed
-    numbers["LIST requests"] = scan.requests
+        numbers["LIST requests"] = scan.requests
     numbers["seconds"] = round(seconds, 3)
-    numbers["generation"] = result.checkpoint.generation
+    numbers["generation"] = scan.result.checkpoint.generation
     return numbers
-
-
-def _backlog(now: datetime, *oldest: datetime | None) -> int:
-    """How long ago the oldest file that waits or is queued was modified; 0 if none is."""
-    return max((int((now - each).total_seconds()) for each in oldest if each), default=0)
 
 
 def without_zeros(

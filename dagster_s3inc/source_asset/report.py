@@ -7,9 +7,10 @@ Three kinds of events, all in the tick's result, so that an evaluation has no si
   An asset that reads its batch from a run of the sensor needs no such condition, and could not be
   launched by one, which has no batch to give. Where an asset is launched by both, let its
   condition ignore the source: `AutomationCondition.eager().ignore(AssetSelection.assets(...))`.
-- An *observation* where nothing is requested, but something changed: a batch was started, ended or
-  failed, more or fewer files wait, files were deleted, overwritten or found late, or ticks failed
-  before this one. It starts no run.
+- An *observation* where something changed: a batch was requested, was started, ended or failed,
+  more or fewer files wait, files were deleted, overwritten or found late, or ticks failed before
+  this one. It starts no run. What changes from tick to tick is in observations alone, since the
+  overview of an asset shows its latest materialization, however old that is.
 - *Check evaluations* with each materialization, and whenever a check says something else than
   last time.
 
@@ -39,9 +40,9 @@ from xxhash import xxh3_128_hexdigest
 from dagster_s3inc.core.scan import ScanResult
 from dagster_s3inc.dagster_internals import (
     FailedTicks,
-    LatestReport,
+    LatestReports,
     latest_evaluation,
-    latest_report,
+    latest_reports,
 )
 from dagster_s3inc.runs.batch_states import BatchStates
 from dagster_s3inc.s3.scanner import Scan
@@ -52,10 +53,13 @@ from dagster_s3inc.source_asset.evaluations import (
     evaluate_late_files,
     evaluate_partitioned,
     is_news,
+    linked_runs,
 )
 from dagster_s3inc.source_asset.numbers import (
     changed,
-    numbers_of_scan,
+    numbers_of_cost,
+    numbers_of_listing,
+    numbers_of_request,
     numbers_of_states,
     without_zeros,
 )
@@ -115,71 +119,65 @@ class SourceReporter:
             instance: Knows what was reported last; None in a unit test.
             tick: What it has to tell.
         """
-        result, found = tick.scan.result, tick.scan.result.statistics
-        last = LatestReport({}, None, {})
-        if instance is not None:
-            last = latest_report(instance, self.key)
-        states = numbers_of_states(tick.scan, tick.states)
-        outside = {"files unpartitioned": found.unpartitioned}
-        is_due = _is_due(tick.fresh_for, last.materialized)
-        is_materialized = bool(result.batches) or is_due
+        result = tick.scan.result
+        last = LatestReports() if instance is None else latest_reports(instance, self.key)
+        states = tick.states.with_requested(result.batches)
         events: list[SourceEvent] = []
+        is_materialized = bool(result.batches) or _is_due(tick.fresh_for, last.materialized)
         if is_materialized:
-            version = {_DATA_VERSION: _report_id(result)} if result.batches else last.tags
-            metadata = self._metadata(tick, states, last)
-            events.append(
-                dg.AssetMaterialization(
-                    self.key,
-                    description=tick.words,
-                    metadata=metadata,
-                    tags={name: each for name, each in version.items() if name == _DATA_VERSION},
-                )
-            )
-        elif (
-            found.gone
-            or found.found_late
-            or tick.failed_ticks is not None
-            or (tick.unpartitioned is not None and changed(outside, last.metadata))
-            or changed(states, last.metadata)
-        ):
-            metadata = self._metadata(tick, states, last)
+            events.append(self._materialization(tick, last))
+        numbers = numbers_of_states(tick.scan, states)
+        if self._is_news(tick, numbers, last):
+            observed = {
+                **_failures(tick),
+                **numbers,
+                **numbers_of_listing(tick.scan, states),
+                **numbers_of_cost(tick.scan, tick.seconds),
+            }
+            metadata = without_zeros(observed, last.observed)
             events.append(dg.AssetObservation(self.key, description=tick.words, metadata=metadata))
-        for evaluation in self._evaluations(instance, tick):
-            last_one = _latest(instance, evaluation.asset_check_key)
-            if is_materialized or is_news(evaluation, last_one):
+        for evaluation in self._evaluations(instance, tick, states):
+            before = _latest(instance, evaluation.asset_check_key)
+            if is_materialized or is_news(evaluation, before):
                 events.append(evaluation)
         return events
 
-    def _metadata(
-        self, tick: TickReport, states: dict[str, Any], last: LatestReport
-    ) -> dict[str, Any]:
-        result, failed = tick.scan.result, tick.failed_ticks
-        numbers: dict[str, Any] = {}
+    def _materialization(self, tick: TickReport, last: LatestReports) -> dg.AssetMaterialization:
+        result = tick.scan.result
+        numbers = numbers_of_request(tick.scan, self.key)
+        numbers.update(numbers_of_cost(tick.scan, tick.seconds))
+        version = last.tags.get(_DATA_VERSION)
         if result.batches:
-            numbers["files requested"] = result.statistics.files
-            numbers["bytes requested"] = result.statistics.bytes
-        if failed is not None:
-            numbers["ticks failed before"] = failed.ticks
-            numbers["failing since"] = dg.MetadataValue.timestamp(failed.since)
-        for number, each in enumerate(_failed(tick.states), 1):
-            name = "failed run" if number == 1 else f"failed run {number}"
-            numbers[name] = dg.MetadataValue.dagster_run(each)
-        numbers.update(states)
-        numbers.update(numbers_of_scan(tick.scan, tick.states, key=self.key, seconds=tick.seconds))
-        if result.batches:
-            numbers["report id"] = _report_id(result)
-        return without_zeros(numbers, last.metadata)
+            numbers["report id"] = version = _report_id(result)
+        return dg.AssetMaterialization(
+            self.key,
+            description=tick.words,
+            metadata=without_zeros(numbers, last.metadata),
+            tags=None if version is None else {_DATA_VERSION: version},
+        )
+
+    def _is_news(self, tick: TickReport, numbers: dict[str, Any], last: LatestReports) -> bool:
+        """Whether there is something to be observed that the last observation does not say."""
+        found = tick.scan.result.statistics
+        outside = {"files unpartitioned": found.unpartitioned}
+        return bool(
+            found.gone
+            or found.found_late
+            or tick.failed_ticks is not None
+            or (tick.unpartitioned is not None and changed(outside, last.observed))
+            or changed(numbers, last.observed)
+        )
 
     def _evaluations(
-        self, instance: dg.DagsterInstance | None, tick: TickReport
+        self, instance: dg.DagsterInstance | None, tick: TickReport, states: BatchStates
     ) -> Iterator[dg.AssetCheckEvaluation]:
         scan, key = tick.scan, self.key
-        yield evaluate_failed(key, tick.states, halts=self.halts)
+        yield evaluate_failed(key, states, halts=self.halts)
         last = _latest(instance, dg.AssetCheckKey(key, LATE_FILES_CHECK))
         yield evaluate_late_files(key, scan.result, last=last)
         if self.max_backlog_age is not None:
             now, max_age = scan.server_time, self.max_backlog_age
-            yield evaluate_backlog(key, scan.result, tick.states, now=now, max_age=max_age)
+            yield evaluate_backlog(key, scan.result, states, now=now, max_age=max_age)
         if tick.unpartitioned is not None:
             files = scan.result.statistics.unpartitioned
             yield evaluate_partitioned(key, files, tick.unpartitioned)
@@ -191,10 +189,15 @@ def _latest(
     return None if instance is None else latest_evaluation(instance, check)
 
 
-def _failed(states: BatchStates) -> list[str]:
-    """The runs of the newest failed batches."""
-    failed = [each.newest.run_id for each in states.failed if not each.is_skipped]
-    return failed[:-4:-1]
+def _failures(tick: TickReport) -> dict[str, Any]:
+    """What went wrong: ticks before this one, and the runs of the newest failed batches."""
+    numbers: dict[str, Any] = {}
+    if tick.failed_ticks is not None:
+        numbers["ticks failed before"] = tick.failed_ticks.ticks
+        numbers["failing since"] = dg.MetadataValue.timestamp(tick.failed_ticks.since)
+    failed = [each.newest.run_id for each in tick.states.failed if not each.is_skipped]
+    numbers.update(linked_runs(failed[::-1]))
+    return numbers
 
 
 def _is_due(fresh_for: timedelta | None, materialized: float | None) -> bool:

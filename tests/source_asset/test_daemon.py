@@ -110,9 +110,12 @@ def test_failed_ticks_are_told_by_the_next_that_succeeds(
     since = format_time(datetime.fromtimestamp(failed[0].timestamp, timezone.utc))
     assert f"3 ticks failed before this one, since {since}" in (tick.skip_reason or "")
     assert "BucketNotFoundError" in (tick.skip_reason or "")
-    # It is the first report of all, which is due so that the asset is known to be fresh.
-    [report] = reports(world)
-    assert report["ticks failed before"] == 3
-    assert report["failing since"] == failed[0].timestamp
-    assert "failed before" not in (world.tick().skip_reason or "")
+    [record] = world.instance.fetch_observations(FILES, limit=9).records
+    observation = record.event_log_entry.asset_observation
+    assert observation is not None
+    assert observation.metadata["ticks failed before"].value == 3
+    assert observation.metadata["failing since"].value == failed[0].timestamp
+    # The first report of all is due, too, so that the asset is known to be fresh.
     assert len(reports(world)) == 1
+    assert "failed before" not in (world.tick().skip_reason or "")
+    assert len(world.instance.fetch_observations(FILES, limit=9).records) == 1
