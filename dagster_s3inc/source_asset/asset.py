@@ -34,10 +34,14 @@ _TICKS_MISSED: Final = 3
 _DESCRIPTION: Final = """\
 The files under `{uri}`.
 
-Each tick of the sensor that requests files reports a materialization: how many, its batches \
-with links to their runs, and how many files wait, are queued, running, failed, skipped and done. \
-A tick that requests nothing reports an observation where any of that changed, and where files \
-were deleted or appeared late. The checks fail while batches failed, or files wait too long.
+**Is all well?** The checks say it: they fail while batches failed, files are undecided, or files \
+wait too long.
+
+**What waits, runs, failed, is done?** The newest of the Events says it, since each tick that sees \
+a change reports an observation.
+
+**What came in?** Each tick that requests files reports a materialization, with its batches and \
+links to their runs.
 
 After a crash a tick may report twice. Two reports with the same `report id` are one, so do not \
 add reports up: count the runs, of which there are never two."""

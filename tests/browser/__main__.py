@@ -25,6 +25,12 @@ SHOWN = {
     "source_checks": "source_checks",
     "lineage": "lineage",
     "launchpad": "launchpad",
+    "state_running": "state_running",
+    "state_halted": "state_halted",
+    "state_halted_check": "state_halted_check",
+    "state_halted_lineage": "state_halted_lineage",
+    "state_undecided": "state_undecided",
+    "state_unpartitioned": "state_unpartitioned",
 }
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_s3inc import (
-    BatchPolicy,
     S3Batch,
     build_s3_incremental_definitions,
     build_s3_source_asset,
@@ -40,7 +39,6 @@ defs = dg.Definitions.merge(
         assets=[orders],
         target=orders,
         source_asset=build_s3_source_asset(key="landing_files", uri=URI, group_name="shop"),
-        batch=BatchPolicy(max_files=1),
         group_by=r"dt=(?P<day>[^/]+)/",
         max_in_flight=3,
         on_failure="halt",

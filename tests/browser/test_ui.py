@@ -47,21 +47,24 @@ def test_batch_and_its_files(ui: str, page: Page) -> None:
 
 
 def test_source_asset(ui: str, page: Page) -> None:
-    """The source's page has the numbers, plots, and a batch table with links to the runs."""
+    """The source's pages have what came in, with links to the runs, and what became of it."""
     open_page(page, f"{ui}/assets/landed_order_files")
-    expect(page.get_by_text("dagster_s3inc/files_waiting", exact=True)).to_be_visible()
+    expect(page.get_by_text("files requested", exact=True)).to_be_visible()
     picture(page, "source")
     page.get_by_role("button", name="Plots").click()
-    expect(page.get_by_text("dagster_s3inc/backlog_seconds", exact=True)).to_be_visible()
+    expect(page.get_by_text("files requested", exact=True)).to_be_visible()
     picture(page, "source_plots")
     open_page(page, f"{ui}/assets/landed_order_files?view=checks")
     expect(page.get_by_text("late_files_decided").first).to_be_visible()
-    expect(page.get_by_text("Succeeded")).to_have_count(2)
+    expect(page.get_by_text("batches_failed").first).to_be_visible()
+    expect(page.get_by_text("Succeeded")).to_have_count(3)
     picture(page, "source_checks")
     open_page(page, f"{ui}/assets/landed_order_files?view=events")
-    expect(page.get_by_text("orders/orders-00001.ndjson.gz").first).to_be_visible()
+    expect(page.get_by_text("files done", exact=True)).to_be_visible()
     picture(page, "source_event")
-    page.locator('a[href^="/runs?q"]').first.click()
+    open_page(page, f"{ui}/assets/landed_order_files")
+    expect(page.get_by_text("orders/orders-00001.ndjson.gz").first).to_be_visible()
+    page.locator('a[href*="runs?q"]').first.click()
     expect(page.get_by_text("dagster_s3inc/files: 5 (")).to_have_count(1)
 
 
@@ -73,7 +76,7 @@ def test_asset_tells_its_batch(ui: str, page: Page) -> None:
     picture(page, "batch")
     open_page(page, f"{ui}/assets/orders?view=lineage")
     expect(page.get_by_text("landed_order_files").first).to_be_visible()
-    expect(page.get_by_text("2 / 2 Passed")).to_be_visible()
+    expect(page.get_by_text("3 / 3 Passed")).to_be_visible()
     expect(page.get_by_text("Materialized")).to_have_count(3)
     expect(page.get_by_text("Unsynced")).to_have_count(0)
     picture(page, "lineage")
