@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dagster_s3inc.sensor import build_s3_incremental_sensor
     from dagster_s3inc.source_asset import build_s3_source_asset, build_s3_source_checks
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "BatchPolicy",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
 import textwrap
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from dagster_s3inc import S3Batch, build_s3_incremental_definitions, errors
 from dagster_s3inc.core.late_files import Undecided, Why
 from dagster_s3inc.core.report import describe_cost, describe_undecided
 from dagster_s3inc.runs import run_requests
+from dagster_s3inc.source_asset import evaluations
 from tests.component_docs import OPTIONS, options_with_tables
 from tests.servers import S3Server, fill
 
@@ -26,7 +28,10 @@ ROOT = TESTS.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [*DOCS, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 NAMED = re.compile(r"`((?:\w+/)*test_\w+\.py)?(?:::(test_\w+))?`")
-BLOCK = re.compile(r"^( *)```python\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+# What needs Spark is run by test_recipes.py, which has something in its place.
+BLOCK = re.compile(
+    r"^(?<!<!-- needs: pyspark -->\n)( *)```python\n(.*?)^ *```$", re.DOTALL | re.MULTILINE
+)
 
 # What the words of the glossary replaced. None of these means anything else in the docs.
 REPLACED = re.compile(
@@ -140,10 +145,12 @@ def test_options_are_those_of_the_docstrings() -> None:
 
 
 def test_every_public_name_is_in_the_reference() -> None:
-    """Each name that the package exports is on the page of the Python API."""
+    """Each name that the package exports is on the page of the API, and each name there exists."""
     page = (ROOT / "docs/reference/python.md").read_text("utf-8")
     for name in set(dagster_s3inc.__all__) - {"__version__"}:
         assert re.search(rf"::: dagster_s3inc\.{name}\b|`{name}`", page), name
+    for path in re.findall(r"^::: (\S+)$", page, re.MULTILINE):
+        assert pkgutil.resolve_name(path), path
 
 
 def test_every_run_tag_is_in_the_reference() -> None:
@@ -158,6 +165,14 @@ def test_every_error_is_in_the_reference() -> None:
     """The page of messages has each error, and no other."""
     page = (ROOT / "docs/reference/messages.md").read_text("utf-8")
     assert set(re.findall(r"^\| `(\w+Error)`", page, re.MULTILINE)) == set(errors.__all__)
+
+
+def test_every_check_is_on_the_page_of_monitoring() -> None:
+    """The page has each check of a source asset, and no other."""
+    page = (ROOT / "docs/how-to/monitoring.md").read_text("utf-8")
+    section = page[page.index("## Checks") : page.index("## Freshness")]
+    checks = {value for name, value in vars(evaluations).items() if name.endswith("_CHECK")}
+    assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == checks
 
 
 def test_messages_are_those_of_the_code() -> None:
