@@ -23,8 +23,8 @@ class S3Location:
 
     The key is what stands after the bucket's slash, character for character: `#`, `?`, `%20`,
     spaces and any other text mean themselves; nothing is decoded, nothing normalised. As a prefix
-    it is a plain start of text: `s3://b/logs` also covers `s3://b/logs-old/x`. End it in `/` to
-    mean a folder.
+    it is a plain start of text: `s3://lake/logs` also covers `s3://lake/logs-old/x`. End it in `/`
+    to mean a folder.
 
     Attributes:
         bucket: The bucket's name, or an access point's alias.

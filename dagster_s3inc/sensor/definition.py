@@ -87,8 +87,8 @@ def build_s3_incremental_sensor(
 
     Args:
         name: The sensor's name.
-        uri: What to scan, as `s3://BUCKET/PREFIX`, taken literally: `s3://b/logs` also covers
-            `s3://b/logs-old/`.
+        uri: What to scan, as `s3://BUCKET/PREFIX`, taken literally: `s3://lake/logs` also covers
+            `s3://lake/logs-old/`.
         target: What each batch is launched on, as `dagster.SensorDefinition` takes it. Exactly
             one of `target`, `job`, `jobs`, `job_name` and `asset_selection` must be given.
         job: See `target`.
