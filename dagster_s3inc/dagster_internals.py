@@ -29,6 +29,7 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 from dagster._core.storage.tags import REPOSITORY_LABEL_TAG, RUN_KEY_TAG, SENSOR_NAME_TAG
 from dagster._serdes import serialize_value
+from dagster._utils.warnings import disable_dagster_warnings as quiet
 
 from dagster_s3inc.errors import ResetError
 
@@ -37,11 +38,13 @@ __all__ = [
     "RUN_KEY_TAG",
     "FailedTicks",
     "LatestReports",
+    "QuietSensor",
     "SensorAddress",
     "SensorState",
     "StoredSensor",
     "StoredTick",
     "TickStatus",
+    "assets_run_by",
     "cancel_queued",
     "earlier_ticks",
     "evaluation_of",
@@ -50,6 +53,8 @@ __all__ = [
     "instance_of",
     "latest_evaluation",
     "latest_reports",
+    "quiet",
+    "required_resources",
     "run_size_limit",
     "sensor_names",
     "sensors_beside",
@@ -112,6 +117,21 @@ class SensorAddress(NamedTuple):
     def _at(cls, name: str, location: str, repository: str) -> SensorAddress:
         selector = InstigatorSelector(location_name=location, repository_name=repository, name=name)
         return cls(name, selector.get_id(), f"{repository}@{location}")
+
+
+class QuietSensor(dg.SensorDefinition):
+    """A sensor of which Dagster makes copies without a warning.
+
+    It makes them where code locations are loaded, with all options, and would warn of those that
+    are new to it, whether they were given or not.
+    """
+
+    def with_attributes(self, **changed: Any) -> dg.SensorDefinition:
+        """A copy with other jobs or metadata."""
+        with quiet():
+            copied = super().with_attributes(**changed)
+        copied.__class__ = QuietSensor
+        return copied
 
 
 def instance_of(context: dg.SensorEvaluationContext) -> dg.DagsterInstance | None:
@@ -462,3 +482,58 @@ def _sensor_states(instance: dg.DagsterInstance) -> Sequence[InstigatorState]:
 def _sensor_data(state: InstigatorState | None) -> SensorInstigatorData:
     data = None if state is None else state.instigator_data
     return data if isinstance(data, SensorInstigatorData) else SensorInstigatorData()
+
+
+def assets_run_by(
+    graph_of: dg.JobDefinition | dg.RepositoryDefinition,
+    keys: Iterable[dg.AssetKey | dg.AssetCheckKey] | None = None,
+) -> list[dg.AssetsDefinition]:
+    """The definitions of the assets that a run materializes; those of its checks if there are none.
+
+    Args:
+        graph_of: The run's job; or the repository, of which a run takes some assets.
+        keys: Those that the run takes; None means all of the job.
+    """
+    layer = graph_of.asset_layer if isinstance(graph_of, dg.JobDefinition) else graph_of
+    if layer is None:
+        return []
+    found = layer.asset_graph.assets_defs
+    if keys is not None:
+        found = layer.asset_graph.assets_defs_for_keys(keys)
+    executable = [each for each in found if each.is_executable]
+    return [each for each in executable if each.keys] or executable
+
+
+def required_resources(
+    run: dg.JobDefinition | Iterable[dg.AssetsDefinition],
+    resources: Mapping[str, dg.ResourceDefinition],
+) -> tuple[set[str], set[str]]:
+    """The keys of the resources that a job, or a run of assets, needs, and that these need in turn.
+
+    Args:
+        run: The job, or the assets; where a job materializes assets, its checks do not count.
+        resources: Those that are known, beside the run's own.
+
+    Returns:
+        All keys, and those of which the resource is not known.
+    """
+    required: set[str] = set()
+    parts: Iterable[Any] = run if not isinstance(run, dg.JobDefinition) else assets_run_by(run)
+    if isinstance(run, dg.JobDefinition):
+        resources = {**resources, **run.resource_defs}
+        if not parts:
+            for node in run.all_node_defs:
+                if isinstance(node, dg.OpDefinition):
+                    needs = node.get_resource_requirements(handle=None, asset_layer=None)
+                    required |= {each.key for each in needs if hasattr(each, "key")}
+    for each in parts:
+        required |= each.required_resource_keys
+        resources = {**resources, **each.resource_defs}
+    found, left = set[str](), list(required)
+    while left:
+        key = left.pop()
+        if key not in found:
+            found.add(key)
+            resource = resources.get(key)
+            left += () if resource is None else resource.get_required_resource_keys(resources)
+    return found, found - resources.keys()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import dagster as dg
@@ -16,9 +17,8 @@ def orders(batch: S3Batch) -> None:
 
 
 def build(name: str = "landing", **options: Any) -> dg.Definitions:
-    return build_s3_incremental_definitions(
-        name=name, uri=f"s3://bucket/{name}/", target=orders, **options
-    )
+    options = {"target": orders, **options}
+    return build_s3_incremental_definitions(name=name, uri=f"s3://bucket/{name}/", **options)
 
 
 def test_one_call_gives_all_that_is_needed() -> None:
@@ -35,6 +35,24 @@ def test_assets_may_come_along() -> None:
     dg.Definitions.validate_loadable(build(assets=[orders]))
 
 
+def test_dagster_warns_of_nothing() -> None:
+    """What nobody asked for makes Dagster warn of nothing where definitions are loaded."""
+
+    @dg.op
+    def read(batch: S3Batch) -> None: ...
+
+    @dg.job
+    def ingest() -> None:
+        read()
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        by_job = build("by_job", target=ingest)
+        for each in (by_job, dg.Definitions.merge(build(assets=[orders]), by_job)):
+            each.get_repository_def().load_all_definitions()
+    assert [str(each.message) for each in said] == []
+
+
 def test_several_prefixes_merge() -> None:
     """Two prefixes in one project share the resources and merge."""
     both = dg.Definitions.merge(build("one"), build("two", assets=[orders]))
@@ -44,8 +62,13 @@ def test_several_prefixes_merge() -> None:
 
 def test_options_reach_their_places() -> None:
     """Resource keys, the reset job's name and the sensor's options are honoured."""
+
+    @dg.asset
+    def landed_orders(landed: S3Batch) -> None: ...
+
     mine = S3Resource(region_name="eu-west-1")
     definitions = build(
+        target=landed_orders,
         s3=mine,
         s3_resource_key="lake",
         batch_resource_key="landed",

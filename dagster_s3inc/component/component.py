@@ -195,6 +195,7 @@ class S3IncrementalComponent(dg.Component, dg.Model, dg.Resolvable):
     )
     s3_resource_key: Annotated[str, _option("s3_resource_key")] = "s3"
     batch_resource_key: Annotated[str, _option("batch_resource_key")] = "batch"
+    allow_unread_batches: Annotated[bool, _option("allow_unread_batches")] = False
     minimum_interval_seconds: Annotated[int | None, _option("minimum_interval_seconds")] = None
     default_status: Annotated[dg.DefaultSensorStatus, _option("default_status")] = (
         dg.DefaultSensorStatus.STOPPED

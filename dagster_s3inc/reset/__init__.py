@@ -10,7 +10,7 @@ After a reset of everything the stored cursor is replaced as well, so that the s
 it at once. What the other resets do, only a tick can find out; so they leave the cursor to it.
 """
 
-from dagster_s3inc.reset.config import ResetConfig, What
+from dagster_s3inc.reset.config import ResetConfig
 from dagster_s3inc.reset.job import build_s3_reset_job
 
-__all__ = ["ResetConfig", "What", "build_s3_reset_job"]
+__all__ = ["ResetConfig", "build_s3_reset_job"]

@@ -18,7 +18,7 @@ from dagster_s3inc.core.columns import Columns
 from dagster_s3inc.core.cursor_format import encode_checkpoint
 from dagster_s3inc.core.words import count
 from dagster_s3inc.dagster_internals import cancel_queued
-from dagster_s3inc.reset.config import Order, What
+from dagster_s3inc.reset.config import Order
 from dagster_s3inc.reset.summary import Summary, batches_table
 from dagster_s3inc.reset.target import Target
 from dagster_s3inc.runs.reset_requests import ResetRequest, write_reset_request
@@ -35,22 +35,22 @@ def apply(context: dg.OpExecutionContext, target: Target, order: Order) -> Summa
     Raises:
         ResetError: It cannot be done; nothing was changed.
     """
-    if order.what is What.skip_failed:
+    if order.what == "skip_failed":
         return _skip_failed(context, target)
     runs = []
     if order.cancel_queued:
         runs = [run.run_id for run in queued_runs(context.instance, target, order)]
     cancelled: list[str] = []
-    if order.what is What.failed:
+    if order.what == "failed":
         target.known  # noqa: B018 # fails before anything is changed
         cancelled = cancel_queued(context.instance, runs)
     request = _write_request(context, target, order)
-    if order.what is What.matching:
+    if order.what == "matching":
         # Nobody is to wait for these runs, nor to request their batches once more.
         _skip(context, runs)
-    if order.what is not What.failed:
+    if order.what != "failed":
         cancelled = cancel_queued(context.instance, runs)
-    shown = order.what is What.everything and _show_at_once(target, request)
+    shown = order.what == "everything" and _show_at_once(target, request)
     summary = _summary(target, order, request, shown=shown)
     if order.cancel_queued:
         summary.metadata["queued runs cancelled"] = len(cancelled)
@@ -71,18 +71,18 @@ def queued_runs(
 
 
 def _write_request(context: dg.OpExecutionContext, target: Target, order: Order) -> ResetRequest:
-    if order.what is What.everything:
+    if order.what == "everything":
         generation = next_generation(target.checkpoint, target.state.last_run_key)
     else:
         # Fails where it is not known what has been emitted.
         generation = target.known.generation
-    conditions = order.conditions.written() if order.what is What.matching else None
+    conditions = order.conditions.written() if order.what == "matching" else None
     return write_reset_request(
         context.instance,
         context.run_id,
         target.state.address,
         generation=generation,
-        what=order.what.value,
+        what=order.what,
         conditions=json.dumps(conditions) if conditions else "",
     )
 
@@ -101,11 +101,11 @@ def _show_at_once(target: Target, request: ResetRequest) -> bool:
 def _summary(target: Target, order: Order, request: ResetRequest, *, shown: bool) -> Summary:
     undecided = 0 if target.checkpoint is None else target.checkpoint.undecided
     text = f"Sensor {target.sensor.name}, {'from now on' if shown else 'with its next tick'}: "
-    if order.what is What.everything:
+    if order.what == "everything":
         text += f"generation {request.generation} begins; every file is processed again."
-    elif order.what is What.failed:
+    elif order.what == "failed":
         text += "the failed batches are requested again."
-    elif order.what is What.accept_listed:
+    elif order.what == "accept_listed":
         text += "every file that is listed at or below the watermark counts as requested."
     elif undecided:
         text += (
@@ -115,12 +115,12 @@ def _summary(target: Target, order: Order, request: ResetRequest, *, shown: bool
     else:
         text += f"what was requested and is {order.conditions} is requested again."
     metadata = {
-        "generation before": request.generation - (order.what is What.everything),
+        "generation before": request.generation - (order.what == "everything"),
         "generation after": request.generation,
         "cursor before": target.text or "none: the sensor never ran, or its cursor is empty",
         "takes effect": "now" if shown else "with the sensor's next tick",
     }
-    if order.what is What.matching:
+    if order.what == "matching":
         metadata["conditions"] = str(order.conditions)
     if undecided:
         metadata["files undecided, at most"] = undecided

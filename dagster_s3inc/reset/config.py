@@ -2,8 +2,7 @@
 
 # No "from __future__ import annotations" here: Dagster reads the annotations of a config class.
 from datetime import datetime
-from enum import Enum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import dagster as dg
 from pydantic import Field
@@ -11,20 +10,13 @@ from pydantic import Field
 from dagster_s3inc.core.objects import parse_time
 from dagster_s3inc.core.reprocess import Conditions
 from dagster_s3inc.errors import ConfigurationError
-from dagster_s3inc.runs.reset_requests import ACCEPT_LISTED, EVERYTHING, FAILED, MATCHING
 from dagster_s3inc.s3.location import S3Location
 
 __all__ = ["Order", "ResetConfig", "What"]
 
 
-class What(Enum):
-    """What a reset does. Dagster shows and takes the names."""
-
-    everything = EVERYTHING
-    matching = MATCHING
-    failed = FAILED
-    accept_listed = ACCEPT_LISTED
-    skip_failed = "skip_failed"
+What = Literal["everything", "matching", "failed", "skip_failed", "accept_listed"]
+"""What a reset does. The Launchpad refuses another value, and lists these."""
 
 
 class Order(NamedTuple):
@@ -47,16 +39,19 @@ class ResetConfig(dg.Config):
     """What is processed again; by default everything."""
 
     what: What = Field(
-        default=What.everything,
-        description="everything: every file, from the beginning. "
-        "matching: the files already requested that meet all the conditions below; while files "
-        "are undecided, every listed file that meets them, requested before or not (include: "
-        "['**'] is every file, and settles them). "
-        "failed: the batches of which all runs failed or were cancelled. "
-        "skip_failed: nothing; marks these batches as skipped on purpose, so that they no longer "
-        "stop a sensor with on_failure='halt'. "
-        "accept_listed: nothing; every file that is listed at or below the watermark counts as "
-        "requested, so that no file is undecided any more.",
+        default="everything",
+        description="everything: processes every file again, in a new generation. "
+        "matching: processes those files again that were requested and meet all the conditions "
+        "below; while files are undecided, every listed file that meets them, requested before or "
+        "not (include: ['**'] is every file, and settles them). "
+        "failed: requests those batches again of which all runs failed or were cancelled. "
+        "skip_failed: processes nothing; marks these batches as skipped on purpose, so that they "
+        "no longer stop a sensor with on_failure='halt'. "
+        "accept_listed: processes nothing; every file that is listed at or below the watermark "
+        "counts as requested, so that no file is undecided any more. "
+        "How many files that concerns is on the page of the sensor's source asset: 'objects "
+        "listed' for everything, 'files failed' for failed and skip_failed, 'files undecided' for "
+        "accept_listed. A dry run counts them for each, matching included.",
     )
     modified_since: str | None = Field(
         default=None,
@@ -95,19 +90,19 @@ class ResetConfig(dg.Config):
             since=self._since(), prefix=self._key_prefix(source), include=self._globs()
         )
         given = [name for name in ("modified_since", "prefix", "include") if getattr(self, name)]
-        if self.what is What.matching and not given:
+        if self.what == "matching" and not given:
             raise ConfigurationError(
                 "what is matching, but there is no condition. Give modified_since, prefix or "
                 "include; or everything"
             )
-        if self.what is not What.matching and given:
+        if self.what != "matching" and given:
             raise ConfigurationError(
-                f"{' and '.join(given)} given, but what is {self.what.name}. Give matching to "
+                f"{' and '.join(given)} given, but what is {self.what}. Give matching to "
                 f"process only these files again, or leave the conditions out"
             )
-        if self.what in (What.skip_failed, What.accept_listed) and self.cancel_queued:
+        if self.what in ("skip_failed", "accept_listed") and self.cancel_queued:
             raise ConfigurationError(
-                f"{self.what.name} processes nothing again, so that no queued run is in its way. "
+                f"{self.what} processes nothing again, so that no queued run is in its way. "
                 f"Leave cancel_queued out, or reset first"
             )
         return Order(self.what, conditions, self.dry_run, self.cancel_queued)

@@ -7,10 +7,11 @@ from typing import Any
 import dagster as dg
 
 from dagster_s3inc.core.validation import require_name
-from dagster_s3inc.errors import ConfigurationError
+from dagster_s3inc.errors import ConfigurationError, S3IncError
 from dagster_s3inc.reset.apply import apply
-from dagster_s3inc.reset.config import ResetConfig
+from dagster_s3inc.reset.config import Order, ResetConfig
 from dagster_s3inc.reset.preview import preview
+from dagster_s3inc.reset.summary import Summary
 from dagster_s3inc.reset.target import Target, find_sensor
 from dagster_s3inc.sensor import incremental_sensor_of
 
@@ -67,32 +68,43 @@ def build_s3_reset_job(
     target_name = str(sensor_name) if own is None else own.name
     job_name = name or f"reset_{target_name}"
     resource_key = None if own is None else own.s3_resource_key
+    effect = f"Makes sensor {target_name} process files again"
+    counted = "A dry run counts the files."
+    if own is not None and own.reporter is not None:
+        counted = (
+            f"The page of asset {own.reporter.key.to_user_string()} says how many files failed, "
+            f"are undecided and are listed; a dry run counts those of any reset."
+        )
 
-    @dg.op(
-        name=f"{job_name}_checkpoint",
-        description=f"Makes sensor {target_name} process files again.",
-        required_resource_keys=set() if resource_key is None else {resource_key},
-        out=dg.Out(dg.Nothing),
-    )
-    def reset(context: dg.OpExecutionContext, config: ResetConfig) -> None:
+    def carry_out(context: dg.OpExecutionContext, config: ResetConfig) -> tuple[Summary, Order]:
         target_sensor = own or find_sensor(context, target_name)
         order = config.order(target_sensor.source.location)
         target = Target.find(context, target_sensor)
         if not order.dry_run:
-            summary = apply(context, target, order)
-        else:
-            resource = None if resource_key is None else getattr(context.resources, resource_key)
-            summary = preview(context.instance, target, order, resource)
+            return apply(context, target, order), order
+        resource = None if resource_key is None else getattr(context.resources, resource_key)
+        return preview(context.instance, target, order, resource), order
+
+    @dg.op(
+        name=f"{job_name}_checkpoint",
+        description=f"{effect}. The field `what` says which. {counted}",
+        required_resource_keys=set() if resource_key is None else {resource_key},
+        out=dg.Out(dg.Nothing),
+    )
+    def reset(context: dg.OpExecutionContext, config: ResetConfig) -> None:
+        try:
+            summary, order = carry_out(context, config)
+        except S3IncError as error:
+            # Of another exception, the run's page shows a traceback first.
+            raise dg.Failure(str(error), allow_retries=False) from error
         context.log.info(summary.text)
-        context.add_output_metadata(
-            {"sensor": target_name, "what": order.what.name, **summary.metadata}
-        )
+        context.add_output_metadata({"sensor": target_name, "what": order.what, **summary.metadata})
 
     @dg.job(
         name=job_name,
         description=description
-        or f"Makes sensor {target_name} process files again: by default every file, in a new "
-        f"generation; or those that its config names.",
+        or f"{effect}: by default every file, in a new generation; or those that its config "
+        f"names. {counted}",
         tags=tags,
         metadata=metadata,
         owners=owners,

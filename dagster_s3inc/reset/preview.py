@@ -14,7 +14,7 @@ from dagster_s3inc.core.reprocess import Reprocess
 from dagster_s3inc.core.words import count, format_bytes
 from dagster_s3inc.errors import ResetError
 from dagster_s3inc.reset.apply import queued_runs
-from dagster_s3inc.reset.config import Order, What
+from dagster_s3inc.reset.config import Order
 from dagster_s3inc.reset.summary import SHOWN, Summary, batches_table, files_table
 from dagster_s3inc.reset.target import Target
 from dagster_s3inc.runs.states import FailedBatch
@@ -38,9 +38,9 @@ def preview(
         ResetError: It cannot be shown.
         S3RequestError: The prefix could not be listed.
     """
-    if order.what in (What.failed, What.skip_failed):
+    if order.what in ("failed", "skip_failed"):
         text, metadata = _batches(target.failed(instance), target.sensor.name, order)
-    elif order.what is What.accept_listed:
+    elif order.what == "accept_listed":
         text, metadata = _acceptance(target.known.undecided)
     else:
         text, metadata = _files(instance, target, order, resource)
@@ -61,7 +61,7 @@ def _acceptance(undecided: int) -> tuple[str, dict[str, Any]]:
 def _batches(
     failed: list[FailedBatch], sensor_name: str, order: Order
 ) -> tuple[str, dict[str, Any]]:
-    would = "marked as skipped" if order.what is What.skip_failed else "requested again"
+    would = "marked as skipped" if order.what == "skip_failed" else "requested again"
     number = count(len(failed), "failed batch", "failed batches")
     text = f"{number} of sensor {sensor_name} would be {would}."
     return text, {"batches": len(failed), "failed batches": batches_table(failed)}
@@ -78,7 +78,7 @@ def _files(
             f"Nothing was reset."
         )
     selection, begin = source.selection(instance), Checkpoint()
-    if order.what is What.matching:
+    if order.what == "matching":
         begin = replace(target.known, reprocess=Reprocess(conditions=order.conditions))
     objects = sensor.scanner.preview(
         client_of(resource),
@@ -94,7 +94,7 @@ def _files(
         "batches, at least": found.batches,
         "first files": files_table(found.first),
     }
-    if order.what is What.matching:
+    if order.what == "matching":
         metadata["conditions"] = str(order.conditions)
     if found.oldest is not None and found.newest is not None:
         metadata["oldest"] = format_time(found.oldest)

@@ -25,7 +25,7 @@ from dagster_s3inc.core.limits import RequestSize, ScanLimits
 from dagster_s3inc.core.objects import S3Object, format_time, parse_time
 from dagster_s3inc.core.reprocess import LONGEST_CONDITIONS
 from dagster_s3inc.core.words import format_bytes
-from dagster_s3inc.dagster_internals import stored_bytes
+from dagster_s3inc.dagster_internals import quiet, stored_bytes
 from dagster_s3inc.source import Source
 
 __all__ = [
@@ -237,13 +237,15 @@ class RunRequests:
         if reset is not None:
             tags[RESET_TAG] = reset
         grouping = self.source.grouping
-        return dg.RunRequest(
-            run_key=str(RunKey(generation, sequence, batch.id, job_name)),
-            run_config={"resources": {self.batch_resource_key: {"config": config}}},
-            tags=tags,
-            job_name=job_name,
-            partition_key=None if grouping is None else grouping.partition_key(batch),
-        )
+        # Dagster would like tags with one slash; those of this package have two.
+        with quiet():
+            return dg.RunRequest(
+                run_key=str(RunKey(generation, sequence, batch.id, job_name)),
+                run_config={"resources": {self.batch_resource_key: {"config": config}}},
+                tags=tags,
+                job_name=job_name,
+                partition_key=None if grouping is None else grouping.partition_key(batch),
+            )
 
     def again(self, request: dg.RunRequest, job_name: str | None) -> dg.RunRequest | None:
         """The same request as an earlier tick wrote it, as this sensor would write it now.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ from dagster_s3inc.core.validation import (
     require_tags,
     require_type,
 )
-from dagster_s3inc.dagster_internals import DAGSTERS_TAGS, evaluation_of
+from dagster_s3inc.dagster_internals import DAGSTERS_TAGS, QuietSensor, evaluation_of
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.runs.run_requests import OWN_TAGS, SOURCE_METADATA, RunRequests
 from dagster_s3inc.s3.listing import MAX_CONCURRENT_REQUESTS
@@ -41,6 +42,9 @@ _USUAL_INTERVAL_SECONDS: Final = 30
 
 # Ten files with keys of a hundred characters, or one with the longest key.
 _ROOM_FOR_FILES: Final = 3_000
+
+# By these, runs of a sensor without partitions are runs of one partition, or of a range.
+_PARTITION_TAGS: Final = re.compile(r"dagster/(partition|asset_partition_range)")
 
 
 def build_s3_incremental_sensor(
@@ -70,6 +74,7 @@ def build_s3_incremental_sensor(
     max_backlog_age: timedelta | None = None,
     s3_resource_key: str = "s3",
     batch_resource_key: str = "batch",
+    allow_unread_batches: bool = False,
     minimum_interval_seconds: int | None = None,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     description: str | None = None,
@@ -142,6 +147,10 @@ def build_s3_incremental_sensor(
             was modified so long ago; see `build_s3_source_checks`.
         s3_resource_key: The key of the S3 resource: an `S3Resource`, or a boto3 S3 client.
         batch_resource_key: The key under which the run finds its `S3Batch`.
+        allow_unread_batches: Whether the target may leave its batch unread. By default a target
+            is refused of which no asset or op has the batch as a resource, or another resource
+            that needs it: its runs would succeed, and the files count as processed. Where
+            nothing but the default IO manager reads the batch, it is to be set as well.
         minimum_interval_seconds: As `dagster.SensorDefinition` takes it.
         default_status: As `dagster.SensorDefinition` takes it.
         description: As `dagster.SensorDefinition` takes it; by default it names the URI.
@@ -182,9 +191,15 @@ def build_s3_incremental_sensor(
         objects=_bounded(objects, start_from),
         grouping=_grouping(group_by, partitions_def),
     )
-    launched = Targets(name, targets)
-    if partitions_def is not None:
-        launched.require_partitions(partitions_def)
+    all_run_tags = _run_tags(run_tags)
+    launched = Targets(
+        name,
+        targets,
+        batch_resource_key=None if allow_unread_batches else batch_resource_key,
+        s3_resource_key=s3_resource_key,
+        partitions_def=partitions_def,
+        names_partition=any(map(_PARTITION_TAGS.match, all_run_tags)),
+    )
     limits = ScanLimits(
         policy=policy,
         max_batches=max_batches_per_tick,
@@ -195,7 +210,7 @@ def build_s3_incremental_sensor(
         source=source,
         job_names=launched.job_names,
         batch_resource_key=batch_resource_key,
-        run_tags=_run_tags(run_tags),
+        run_tags=all_run_tags,
     )
     _require_room(max_request_bytes, requests, limits)
     sensor = IncrementalSensor(
@@ -211,6 +226,7 @@ def build_s3_incremental_sensor(
         time_budget=time_budget,
         interval_seconds=minimum_interval_seconds or _USUAL_INTERVAL_SECONDS,
         backpressure=Backpressure(max_in_flight=max_in_flight, on_failure=on_failure),
+        max_concurrent_requests=max_concurrent_requests,
         adopt_first=start_from == "now",
         s3_resource_key=s3_resource_key,
         targets=launched,
@@ -225,7 +241,7 @@ def build_s3_incremental_sensor(
     # The function is all that Dagster's copies of a sensor share, so it carries the rest.
     evaluate.sensor = sensor  # type: ignore[attr-defined] # a function may have attributes
 
-    return dg.SensorDefinition(
+    return QuietSensor(
         name=name,
         evaluation_fn=evaluate,
         minimum_interval_seconds=minimum_interval_seconds,

@@ -34,7 +34,8 @@ from dagster_s3inc.runs.batch_states import BatchStates, StatesReader
 from dagster_s3inc.runs.ledger import InstanceLedger, LedgerCache
 from dagster_s3inc.runs.reset_requests import ResetRequest
 from dagster_s3inc.runs.run_requests import REPROCESS, RunRequests, requested_batch
-from dagster_s3inc.s3.client import explained_endpoint
+from dagster_s3inc.s3.client import explained_endpoint, pool_warning
+from dagster_s3inc.s3.listing import MAX_CONCURRENT_REQUESTS
 from dagster_s3inc.s3.scanner import Scan, Scanner
 from dagster_s3inc.sensor.backpressure import Backpressure, Gate
 from dagster_s3inc.sensor.recovery import Decision
@@ -75,6 +76,7 @@ class IncrementalSensor:
         time_budget: How long one scan may take; None means no bound.
         interval_seconds: The least time between two ticks, by which costs are computed.
         backpressure: How many batches may be in flight, and what a failed one means.
+        max_concurrent_requests: The most LIST requests at a time, if the client has room for them.
         adopt_first: Whether what the very first tick finds counts as emitted.
         s3_resource_key: The key of the S3 resource.
         targets: What each batch is launched on.
@@ -82,6 +84,7 @@ class IncrementalSensor:
         reporter: Reports what a tick saw to the source asset; None if there is no such asset.
         ledger_cache: What has been read of the ledger.
         states_reader: Reads what has become of the batches.
+        said: What this process has said and does not say again.
     """
 
     name: str
@@ -92,6 +95,7 @@ class IncrementalSensor:
     time_budget: timedelta | None
     interval_seconds: int
     backpressure: Backpressure
+    max_concurrent_requests: int
     adopt_first: bool
     s3_resource_key: str
     targets: Targets
@@ -99,6 +103,7 @@ class IncrementalSensor:
     reporter: SourceReporter | None = None
     ledger_cache: LedgerCache = field(default_factory=LedgerCache, compare=False)
     states_reader: StatesReader = field(default_factory=StatesReader, compare=False)
+    said: set[str] = field(default_factory=set, compare=False)
 
     def evaluate(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
         """Does what one tick does. Has no side effects.
@@ -119,9 +124,9 @@ class _Tick:
     """One evaluation."""
 
     def __init__(self, sensor: IncrementalSensor, context: dg.SensorEvaluationContext) -> None:
-        self.began = time.monotonic()
+        self.began, self.notes = time.monotonic(), list[str]()
         self.sensor, self.context = sensor, context
-        self.assets = sensor.targets.require_assets(context)
+        self.assets = sensor.targets.examine(context)
         self.instance = instance_of(context)
         self.address = SensorAddress.of_evaluation(context, sensor.name)
         self.start = start_of_tick(context, self.instance, self.address)
@@ -177,8 +182,19 @@ class _Tick:
             ledger = InstanceLedger(
                 self.instance, self.address, cache, time_budget=sensor.time_budget
             )
+        client = client_of(getattr(self.context.resources, sensor.s3_resource_key))
+        bounded = pool_warning(client, sensor.max_concurrent_requests)
+        if bounded is not None and bounded not in sensor.said:
+            sensor.said.add(bounded)
+            if sensor.max_concurrent_requests == MAX_CONCURRENT_REQUESTS:
+                # Nobody asked for so many.
+                self.context.log.info(bounded)
+            else:
+                self.notes.append(
+                    f"{bounded}; boto3.client('s3', config=...) can be the S3 resource."
+                )
         scan = sensor.scanner.scan(
-            client_of(getattr(self.context.resources, sensor.s3_resource_key)),
+            client,
             source.listed_location,
             start.checkpoint,
             given=start.given,
@@ -201,7 +217,7 @@ class _Tick:
         failed = None if self.instance is None else failed_ticks(self.instance, self.address)
         if failed is not None:
             urgent.append(_describe_failed(failed))
-        warnings = list(report.warnings)
+        warnings = [*report.warnings, *self.notes]
         outside = None
         if grouping is not None and found.unpartitioned:
             outside = grouping.describe_unpartitioned(found.unpartitioned, found.unpartitioned_keys)

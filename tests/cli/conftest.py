@@ -16,11 +16,6 @@ from dagster_s3inc.cli.command import cli
 from tests.servers import S3Server
 
 
-@dg.job
-def ingest() -> None:
-    """Nothing: the tests look at what is requested."""
-
-
 @dataclass(frozen=True)
 class Lake:
     """A bucket that the environment's client reaches, with a prefix that a sensor scans."""
@@ -39,7 +34,8 @@ class Lake:
 
     def tick(self, cursor: str | None = None, **options: Any) -> dg.SensorResult:
         """What an evaluation of the sensor gives."""
-        sensor = build_s3_incremental_sensor(name="landing", uri=self.uri, job=ingest, **options)
+        options = {"name": "landing", "uri": self.uri, "job_name": "ingest", **options}
+        sensor = build_s3_incremental_sensor(**options)
         resources = {"s3": self.server.resource()}
         result: Any = sensor(dg.build_sensor_context(cursor=cursor, resources=resources))
         return result

@@ -4,13 +4,12 @@ import re
 from datetime import datetime, timezone
 from typing import Any
 
-import dagster as dg
 import pytest
 
 from dagster_s3inc import build_s3_incremental_sensor, build_s3_reset_job
 from dagster_s3inc.core.reprocess import Conditions
 from dagster_s3inc.errors import ConfigurationError
-from dagster_s3inc.reset import ResetConfig, What
+from dagster_s3inc.reset import ResetConfig
 from dagster_s3inc.reset.config import Order
 from dagster_s3inc.s3.location import S3Location
 
@@ -24,7 +23,7 @@ def order(**fields: Any) -> Order:
 
 def test_default_config_resets_everything() -> None:
     """By default everything is processed again, and nothing else happens."""
-    assert order() == Order(What.everything, Conditions(), dry_run=False, cancel_queued=False)
+    assert order() == Order("everything", Conditions(), dry_run=False, cancel_queued=False)
 
 
 @pytest.mark.parametrize(
@@ -44,31 +43,31 @@ def test_default_config_resets_everything() -> None:
 )
 def test_conditions_are_read(fields: Any, conditions: Conditions) -> None:
     """Time, prefix and globs become conditions, alone and together."""
-    assert order(what=What.matching, **fields).conditions == conditions
+    assert order(what="matching", **fields).conditions == conditions
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"what": What.matching}, "there is no condition"),
+        ({"what": "matching"}, "there is no condition"),
         ({"prefix": "landing/a"}, "prefix given, but what is everything"),
         (
-            {"what": What.failed, "modified_since": "2026-11-22T00:00:00Z", "include": ["a"]},
+            {"what": "failed", "modified_since": "2026-11-22T00:00:00Z", "include": ["a"]},
             "modified_since and include given, but what is failed",
         ),
-        ({"what": What.skip_failed, "cancel_queued": True}, "Leave cancel_queued out"),
-        ({"what": What.accept_listed, "cancel_queued": True}, "Leave cancel_queued out"),
-        ({"what": What.accept_listed, "include": ["a"]}, "include given, but what is accept_list"),
-        ({"what": What.matching, "modified_since": "2026-11-22"}, "not a time with a time zone"),
-        ({"what": What.matching, "modified_since": ""}, "not a time with a time zone"),
-        ({"what": What.matching, "modified_since": "yesterday"}, "is 'yesterday'"),
-        ({"what": What.matching, "include": ["a", " "]}, "an empty glob"),
-        ({"what": What.matching, "include": ["s3://lake/landing/a*"]}, "below the sensor's"),
-        ({"what": What.matching, "prefix": ""}, "prefix is empty"),
-        ({"what": What.matching, "prefix": "2026/"}, "as in 'landing/2026/'"),
-        ({"what": What.matching, "prefix": "s3://pond/landing/"}, "another bucket"),
-        ({"what": What.matching, "prefix": "s3:///"}, "no valid bucket name"),
-        ({"what": What.matching, "include": ["a" * 700]}, "too long for a cursor"),
+        ({"what": "skip_failed", "cancel_queued": True}, "Leave cancel_queued out"),
+        ({"what": "accept_listed", "cancel_queued": True}, "Leave cancel_queued out"),
+        ({"what": "accept_listed", "include": ["a"]}, "include given, but what is accept_list"),
+        ({"what": "matching", "modified_since": "2026-11-22"}, "not a time with a time zone"),
+        ({"what": "matching", "modified_since": ""}, "not a time with a time zone"),
+        ({"what": "matching", "modified_since": "yesterday"}, "is 'yesterday'"),
+        ({"what": "matching", "include": ["a", " "]}, "an empty glob"),
+        ({"what": "matching", "include": ["s3://lake/landing/a*"]}, "below the sensor's"),
+        ({"what": "matching", "prefix": ""}, "prefix is empty"),
+        ({"what": "matching", "prefix": "2026/"}, "as in 'landing/2026/'"),
+        ({"what": "matching", "prefix": "s3://pond/landing/"}, "another bucket"),
+        ({"what": "matching", "prefix": "s3:///"}, "no valid bucket name"),
+        ({"what": "matching", "include": ["a" * 700]}, "too long for a cursor"),
     ],
 )
 def test_contradictions_are_refused(fields: Any, message: str) -> None:
@@ -79,12 +78,7 @@ def test_contradictions_are_refused(fields: Any, message: str) -> None:
 
 def test_launchpad_describes_each_field() -> None:
     """Every field has a description and a default, so that an empty launch is complete."""
-
-    @dg.job
-    def ingest() -> None:
-        """Nothing."""
-
-    sensor = build_s3_incremental_sensor(name="landing", uri="s3://lake/landing/", job=ingest)
+    sensor = build_s3_incremental_sensor(name="landing", uri="s3://lake/", job_name="ingest")
     [reset] = build_s3_reset_job(sensor=sensor).nodes
     schema = reset.definition.config_schema
     assert schema is not None

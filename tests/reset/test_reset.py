@@ -10,7 +10,12 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._core.scheduler.instigation import InstigatorStatus
 
-from dagster_s3inc import build_s3_incremental_sensor, build_s3_reset_job
+from dagster_s3inc import (
+    S3Batch,
+    build_s3_incremental_definitions,
+    build_s3_incremental_sensor,
+    build_s3_reset_job,
+)
 from dagster_s3inc.core.cursor_format import decode_checkpoint
 from dagster_s3inc.errors import ConfigurationError, ResetError
 from dagster_s3inc.runs.run_requests import BATCH_ID_TAG, REPEATS_TAG, RESET_TAG, SKIPPED_TAG
@@ -129,7 +134,7 @@ def test_unknown_sensor_name(world: World) -> None:
 
 
 @dg.op
-def nothing() -> None:
+def nothing(batch: S3Batch) -> None:
     """Does nothing."""
 
 
@@ -165,8 +170,9 @@ def test_in_process_for_a_sensor_that_never_ran() -> None:
 
 def test_instance_without_sensors_is_refused() -> None:
     """An ephemeral instance has no sensors to reset; the message says what to pass."""
-    with pytest.raises(ResetError, match=r"execute_in_process\(instance="):
+    with pytest.raises(dg.Failure, match=r"execute_in_process\(instance=") as refused:
         build_s3_reset_job(sensor=make_sensor()).execute_in_process(resources={"s3": None})
+    assert isinstance(refused.value.__cause__, ResetError)
 
 
 def test_exactly_one_way_to_name_the_sensor() -> None:
@@ -222,6 +228,36 @@ def test_options_reach_the_job() -> None:
 def launch(world: World, job_name: str = "reset_landing", **fields: Any) -> Any:
     """Launches a reset job with these fields in its config; returns its run."""
     return world.launch(job_name, {"ops": {f"{job_name}_checkpoint": {"config": fields}}})
+
+
+def test_unknown_kind_is_refused(world: World) -> None:
+    """The Launchpad refuses a kind of reset that there is not, and lists those that there are."""
+    said = launch(world, what="everyting")
+    assert "what not in enum type Literal['everything', 'matching', 'failed', " in said
+    assert "'skip_failed', 'accept_listed'] got everyting" in said
+
+
+def test_refusal_comes_before_any_traceback(world: World) -> None:
+    """A run that is refused says why first; what Dagster adds of the code comes after it."""
+    world.tick()
+    run = launch(world, what="failed", include=["a"])
+    assert run.status == DagsterRunStatus.FAILURE
+    said = world.errors_of(run)
+    assert said.index("include given, but what is failed. Give matching to") < said.index("File ")
+    assert decode_checkpoint(world.cursor or "").generation == 1
+
+
+def test_job_says_where_numbers_are() -> None:
+    """Job and op name the source asset, whose page counts files; a dry run counts them anyway."""
+    alone = build_s3_reset_job(sensor=make_sensor())
+    assert "A dry run counts the files." in (alone.description or "")
+    [definition] = (
+        build_s3_incremental_definitions(name="landing", uri="s3://bucket/in/", target=ingest).jobs
+        or ()
+    )
+    assert isinstance(definition, dg.JobDefinition)
+    for each in (definition.description, definition.nodes[0].definition.description):
+        assert "The page of asset landing_files says how many files failed, are" in (each or "")
 
 
 def test_matching_files_are_processed_again(world: World, moto: S3Server) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_s3inc import BatchPolicy, build_s3_incremental_sensor
+from dagster_s3inc import BatchPolicy, S3Batch, build_s3_incremental_sensor
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.runs.run_requests import SKIPPED_TAG
 from dagster_s3inc.sensor.backpressure import Backpressure, Gate
@@ -17,7 +17,7 @@ from tests.world import LAUNCH_RESETS_ALONE, World, open_world
 
 
 @dg.op
-def nothing() -> None:
+def nothing(batch: S3Batch) -> None:
     """Does nothing."""
 
 

@@ -6,12 +6,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_s3inc import build_s3_incremental_sensor
+from dagster_s3inc import S3Batch, build_s3_incremental_sensor, s3_batch
 from dagster_s3inc.errors import ConfigurationError
+
+RESOURCES = {"s3": dg.ResourceDefinition.mock_resource(), "batch": s3_batch}
 
 
 @dg.op
-def nothing() -> None:
+def nothing(batch: S3Batch) -> None:
     """Does nothing."""
 
 
@@ -26,7 +28,7 @@ def archive() -> None:
 
 
 @dg.asset
-def orders() -> None:
+def orders(batch: S3Batch) -> None:
     """An asset."""
 
 
@@ -75,7 +77,7 @@ def test_every_way_to_name_a_target(target: dict[str, Any]) -> None:
         assets=[orders],
         jobs=[ingest, archive],
         sensors=[sensor],
-        resources={"s3": dg.ResourceDefinition.mock_resource()},
+        resources=RESOURCES,
     )
     dg.Definitions.validate_loadable(definitions)
 
@@ -83,9 +85,7 @@ def test_every_way_to_name_a_target(target: dict[str, Any]) -> None:
 def test_unknown_target_is_refused() -> None:
     """A job name that no job has is refused when the definitions are loaded, by name."""
     sensor = build_s3_incremental_sensor(name="landing", uri="s3://bucket/in/", job_name="ingst")
-    definitions = dg.Definitions(
-        jobs=[ingest], sensors=[sensor], resources={"s3": dg.ResourceDefinition.mock_resource()}
-    )
+    definitions = dg.Definitions(jobs=[ingest], sensors=[sensor], resources=RESOURCES)
     with pytest.raises(Exception, match="ingst"):
         dg.Definitions.validate_loadable(definitions)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from hashlib import md5
@@ -10,7 +11,7 @@ import pytest
 from dagster._core.storage.run_size import exceeds_run_size_limit
 from dagster_aws.s3 import S3Resource
 
-from dagster_s3inc import BatchPolicy, ObjectFilter, build_s3_incremental_sensor
+from dagster_s3inc import BatchPolicy, ObjectFilter, S3Batch, build_s3_incremental_sensor
 from dagster_s3inc.core.cursor_format import decode_checkpoint
 from dagster_s3inc.errors import ConfigurationError, RegionError
 from dagster_s3inc.sensor.recovery import Decision
@@ -19,7 +20,7 @@ from tests.servers import S3Server, backdate
 
 
 @dg.op
-def nothing() -> None:
+def nothing(batch: S3Batch) -> None:
     """Does nothing."""
 
 
@@ -224,7 +225,11 @@ def test_several_jobs_each_get_every_batch(evaluate: Any, put: Any) -> None:
 def test_resource_keys_are_honoured(evaluate: Any, put: Any) -> None:
     """The S3 resource is found, and the batch put, under the keys that are named."""
     put("in/a")
-    result = evaluate(s3_resource_key="lake", batch_resource_key="landed")
+
+    @dg.asset
+    def orders(landed: S3Batch) -> None: ...
+
+    result = evaluate(s3_resource_key="lake", batch_resource_key="landed", target=orders)
     assert list(result.run_requests[0].run_config["resources"]) == ["landed"]
 
 
@@ -236,6 +241,22 @@ def test_plain_client_is_an_s3_resource(moto: S3Server, bucket: str, put: Any) -
     assert keys_of(result) == [["in/a"]]
     with pytest.raises(ConfigurationError, match="The S3 resource is a str"):
         sensor(dg.build_sensor_context(resources={"s3": "not a client"}))
+
+
+def test_client_with_fewer_connections_is_said_once(moto: S3Server, bucket: str) -> None:
+    """Requests beyond the client's connections are a warning of the first tick, if asked for."""
+    said = r"keeps 10 connections, .* at most 10 .*[.]Config\(max_pool_connections=11\)"
+    options: dict[str, Any] = {"name": "x", "uri": f"s3://{bucket}/in/", "job": ingest}
+    sensor = build_s3_incremental_sensor(**options, max_concurrent_requests=11)
+    first, second = (
+        sensor(dg.build_sensor_context(resources={"s3": moto.client()})) for _ in range(2)
+    )
+    assert re.search(said, first.skip_reason.skip_message)
+    assert "connections" not in second.skip_reason.skip_message
+    for each in ({}, {"max_concurrent_requests": 10}):
+        sensor = build_s3_incremental_sensor(**options, **each)
+        tick: Any = sensor(dg.build_sensor_context(resources={"s3": moto.client()}))
+        assert "connections" not in tick.skip_reason.skip_message
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 
-from dagster_s3inc import BatchPolicy, build_s3_incremental_sensor, build_s3_reset_job
+from dagster_s3inc import BatchPolicy, S3Batch, build_s3_incremental_sensor, build_s3_reset_job
 from dagster_s3inc.core.cursor_format import decode_checkpoint
 from dagster_s3inc.core.ledger import Ledger
 from dagster_s3inc.dagster_internals import RUN_KEY_TAG, SensorAddress, SensorState
@@ -48,7 +48,7 @@ numbers = count()
 
 
 @dg.op
-def nothing() -> None:
+def nothing(batch: S3Batch) -> None:
     """Does nothing."""
 
 

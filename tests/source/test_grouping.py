@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_s3inc import build_s3_incremental_sensor
+from dagster_s3inc import S3Batch, build_s3_incremental_sensor
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.runs.run_requests import GROUP_TAG
 from dagster_s3inc.source import Grouping
@@ -21,7 +21,7 @@ CUSTOMERS = dg.DynamicPartitionsDefinition(name="customers")
 
 
 @dg.op
-def nothing() -> None:
+def nothing(batch: S3Batch) -> None:
     """Does nothing."""
 
 
@@ -135,55 +135,6 @@ def test_wrong_grouping_is_refused(options: Any, message: str) -> None:
     """What can tell no group is refused when the sensor is built."""
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         build_s3_incremental_sensor(name="landing", uri="s3://bucket/", job=ingest, **options)
-
-
-@dg.asset
-def whole() -> None:
-    """An asset without partitions."""
-
-
-@dg.asset(partitions_def=REGIONS)
-def regional() -> None:
-    """An asset of regions."""
-
-
-@dg.multi_asset(specs=[dg.AssetSpec("log"), dg.AssetSpec("sales", partitions_def=DAYS)])
-def several() -> tuple[None, None]:
-    """An asset of days, and one without partitions."""
-    return None, None
-
-
-@dg.job(partitions_def=DAYS)
-def daily() -> None:
-    nothing()
-
-
-@pytest.mark.parametrize(
-    ("target", "says"),
-    [
-        ({"job": ingest}, r"\(Daily.* but its target, job ingest, has none"),
-        ({"target": whole}, r"\(Daily.* but its target, asset whole, has none"),
-        ({"target": regional}, r"\(Daily.* but its target, asset regional, has \('eu', "),
-        ({"jobs": [daily, ingest]}, r"\(Daily.* but its target, job ingest, has none"),
-    ],
-)
-def test_target_of_other_partitions_is_refused(target: dict[str, Any], says: str) -> None:
-    """A target that is known to have no or other partitions is refused, with both."""
-    with pytest.raises(ConfigurationError, match=says):
-        build_s3_incremental_sensor(
-            name="landing", uri="s3://b-1/", group_by="(?P<d>.*)", partitions_def=DAYS, **target
-        )
-
-
-@pytest.mark.parametrize(
-    "target",
-    [{"job": daily}, {"target": several}, {"target": "whole"}, {"job_name": "ingest"}],
-)
-def test_target_of_the_same_partitions(target: dict[str, Any]) -> None:
-    """A target of the same partitions is taken, and so is one that is not known yet."""
-    build_s3_incremental_sensor(
-        name="landing", uri="s3://b-1/", group_by="(?P<d>.*)", partitions_def=DAYS, **target
-    )
 
 
 def test_files_without_a_partition_hold_nothing_back(
