@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import ast
 import pkgutil
 import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -15,9 +14,8 @@ from dagster._core.definitions.reconstruct import repository_def_from_target_def
 from dagster._core.workspace.autodiscovery import loadable_targets_from_python_file
 
 import dagster_s3inc
-from dagster_s3inc import S3Batch, build_s3_incremental_definitions, errors
-from dagster_s3inc.core.late_files import Undecided, Why
-from dagster_s3inc.core.report import describe_cost, describe_undecided
+from dagster_s3inc import S3Batch, build_s3_incremental_definitions
+from dagster_s3inc.core.report import describe_cost
 from dagster_s3inc.runs import run_requests
 from dagster_s3inc.source_asset import evaluations
 from tests.component_docs import OPTIONS, options_with_tables
@@ -161,47 +159,12 @@ def test_every_run_tag_is_in_the_reference() -> None:
     assert set(re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)) == tags
 
 
-def test_every_error_is_in_the_reference() -> None:
-    """The page of messages has each error, and no other."""
-    page = (ROOT / "docs/reference/messages.md").read_text("utf-8")
-    assert set(re.findall(r"^\| `(\w+Error)`", page, re.MULTILINE)) == set(errors.__all__)
-
-
 def test_every_check_is_on_the_page_of_monitoring() -> None:
     """The page has each check of a source asset, and no other."""
     page = (ROOT / "docs/how-to/monitoring.md").read_text("utf-8")
     section = page[page.index("## Checks") : page.index("## Freshness")]
     checks = {value for name, value in vars(evaluations).items() if name.endswith("_CHECK")}
     assert set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE)) == checks
-
-
-def test_messages_are_those_of_the_code() -> None:
-    """What the page of messages quotes is in the code, to the letter."""
-    page = (ROOT / "docs/reference/messages.md").read_text("utf-8")
-    said = "\n".join(texts())
-    rows = re.findall(r"^\| `([^`]+)` \| .* \| .*$", page[: page.index("## Checks")], re.MULTILINE)
-    assert len(rows) > 20
-    for row in rows:
-        for part in row.split("…"):
-            assert part.strip() in said, row
-
-
-def test_every_reason_why_files_are_undecided_is_in_the_reference() -> None:
-    """The page of messages has each reason that a warning of undecided files may give."""
-    page = (ROOT / "docs/reference/messages.md").read_text("utf-8")
-    reasons = re.findall(r"^\| `([^`]+)`", page, re.MULTILINE)
-    for why in get_args(Why):
-        said = describe_undecided(Undecided(9, 9, 0, 0, why))
-        [clause] = re.findall(r"tells apart(?:, and|\.) ([^.:(]*)", said)
-        assert any(each in clause for each in reasons), clause
-
-
-def texts() -> Iterator[str]:
-    """All texts in the code of the package; what is put into them is left out."""
-    for module in sorted((ROOT / "dagster_s3inc").rglob("*.py")):
-        for node in ast.walk(ast.parse(module.read_text("utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
 
 
 def test_table_of_costs_is_right() -> None:

@@ -23,6 +23,7 @@ from dagster_s3inc.component.values import (
     TAGS,
     TEXTS,
     Environment,
+    Kind,
     option,
 )
 from dagster_s3inc.core.descriptions import descriptions
@@ -32,6 +33,7 @@ from dagster_s3inc.definitions import (
     S3_FROM_ENVIRONMENT,
     build_s3_incremental_definitions,
 )
+from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.s3.listing import MAX_CONCURRENT_REQUESTS
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanner import MAX_INDEX_BYTES, TIME_BUDGET
@@ -77,6 +79,18 @@ def _means(name: str) -> str:
 
 def _option(name: str, kind: Any = None) -> dg.Resolver:
     return option(_means(name), kind)
+
+
+def _one_uri(written: str | Sequence[str]) -> str:
+    if isinstance(written, str):
+        return written
+    raise ConfigurationError(
+        f"uri is several prefixes: {', '.join(written)}. One component scans one: write one for "
+        f"each, with a name of its own, in documents that a line of --- separates"
+    )
+
+
+_PREFIX: Final = Kind(str | Sequence[str], _one_uri)
 
 
 class _Params(BaseModel):
@@ -164,7 +178,7 @@ class S3IncrementalComponent(dg.Component, dg.Model, dg.Resolvable):
     """
 
     name: Annotated[str, _option("name")]
-    uri: Annotated[str, _option("uri")]
+    uri: Annotated[str, _option("uri", _PREFIX)]
     asset_selection: Annotated[Any, _option("asset_selection", str)] = None
     job_name: Annotated[str | None, _option("job_name")] = None
     target: Annotated[Any, _option("target", str)] = None

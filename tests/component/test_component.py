@@ -88,6 +88,14 @@ def test_null_is_no_bound() -> None:
     assert component.max_request_bytes is None
 
 
+def test_one_component_scans_one_prefix() -> None:
+    """Several prefixes are refused, with how to write them."""
+    needed = "name: landing\nuri: [s3://a-1/x/, s3://b-1/y/]\nasset_selection: key:orders\n"
+    says = "uri is several prefixes: s3://a-1/x/, s3://b-1/y/. One component .* a line of ---"
+    with pytest.raises(Exception, match=says):
+        load(needed=needed)
+
+
 def test_a_job_by_name() -> None:
     """`job_name` names a job of the project."""
 
