@@ -515,7 +515,7 @@ def required_resources(
         resources: Those that are known, beside the run's own.
 
     Returns:
-        All keys, and those of which the resource is not known.
+        All keys, and those of which it is not known what the resource needs.
     """
     required: set[str] = set()
     parts: Iterable[Any] = run if not isinstance(run, dg.JobDefinition) else assets_run_by(run)
@@ -529,11 +529,18 @@ def required_resources(
     for each in parts:
         required |= each.required_resource_keys
         resources = {**resources, **each.resource_defs}
-    found, left = set[str](), list(required)
+    found, unknown, left = set[str](), set[str](), list(required)
     while left:
         key = left.pop()
-        if key not in found:
-            found.add(key)
-            resource = resources.get(key)
-            left += () if resource is None else resource.get_required_resource_keys(resources)
-    return found, found - resources.keys()
+        if key in found:
+            continue
+        found.add(key)
+        if key not in resources:
+            unknown.add(key)
+            continue
+        try:
+            left += resources[key].get_required_resource_keys(resources)
+        except CheckError:
+            # What it needs is not among its own resources, but the code location's.
+            unknown.add(key)
+    return found, unknown

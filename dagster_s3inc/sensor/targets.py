@@ -9,7 +9,7 @@ definition is given; if it is only named, when the code location is known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
 from textwrap import shorten
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +21,7 @@ from dagster_s3inc.errors import ConfigurationError
 __all__ = ["AssetsOfRun", "Targets"]
 
 _DESCRIBED: Final = 100
+_NAMED: Final = 3
 
 _OPTIONS: Final = ("target", "job", "jobs", "job_name", "asset_selection")
 
@@ -40,18 +41,25 @@ class _Run(NamedTuple):
 
     name: str
     launched: dg.JobDefinition | list[dg.AssetsDefinition]
-
-    @property
-    def partitions(self) -> set[dg.PartitionsDefinition[Any] | None]:
-        if isinstance(self.launched, dg.JobDefinition):
-            return {self.launched.partitions_def}
-        return {spec.partitions_def for each in self.launched for spec in each.specs}
+    partitions: frozenset[dg.PartitionsDefinition[Any]]
 
     @classmethod
-    def of_assets(cls, assets: Sequence[dg.AssetsDefinition]) -> _Run:
-        names = sorted(key.to_user_string() for each in assets for key in each.keys)
-        named = ", ".join(names[:3]) + (" …" if len(names) > 3 else "")
-        return cls(f"asset {named}" if names else "asset checks", list(assets))
+    def of_job(cls, job: dg.JobDefinition) -> _Run:
+        own = job.partitions_def
+        return cls(f"job {job.name}", job, frozenset() if own is None else frozenset({own}))
+
+    @classmethod
+    def of_assets(
+        cls, assets: list[dg.AssetsDefinition], keys: Set[dg.AssetKey] | None = None
+    ) -> _Run:
+        """A run of assets, or of some of their keys."""
+        specs = [spec for each in assets for spec in each.specs if keys is None or spec.key in keys]
+        names = sorted(spec.key.to_user_string() for spec in specs)
+        named = ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
+        # A run takes assets without partitions along with those of one definition.
+        found = (spec.partitions_def for spec in specs)
+        partitions = frozenset(each for each in found if each is not None)
+        return cls(f"asset {named}" if names else "asset checks", assets, partitions)
 
 
 class Targets:
@@ -140,7 +148,7 @@ class Targets:
             name = target if isinstance(target, str) else target.name
             job = repository.get_job(name) if repository.has_job(name) else None
             # Dagster itself refuses a job that there is not.
-            return (None if job is None else _Run(f"job {name}", job)), AssetsOfRun()
+            return (None if job is None else _Run.of_job(job)), AssetsOfRun()
         found = selection.resolve(graph, allow_missing=True) & graph.executable_asset_keys
         named, checks = AssetsOfRun(), set[dg.AssetCheckKey]()
         if self._option == "asset_selection":
@@ -150,7 +158,7 @@ class Targets:
             # A job may consist of checks; Dagster takes no checks from asset_selection.
             checks |= selection.resolve_checks(graph)
         if found or checks:
-            return _Run.of_assets(assets_run_by(repository, found or checks)), named
+            return _Run.of_assets(assets_run_by(repository, found or checks), found), named
         raise ConfigurationError(
             f"The {self._option} of sensor {self._sensor_name!r} selects no asset of this code "
             f"location that a run could materialize: {selection}. Nothing was requested: "
@@ -194,8 +202,7 @@ class Targets:
     def _require_partitions(self, run: _Run) -> None:
         if self._names_partition:
             return
-        # A run takes assets without partitions along with those of one definition.
-        found, own = run.partitions - {None}, self._partitions_def
+        found, own = run.partitions, self._partitions_def
         if own is None and found:
             raise ConfigurationError(
                 f"Sensor {self._sensor_name!r} has no partitions, but its target, {run.name}, has "
@@ -215,17 +222,15 @@ class Targets:
 def _given_run(target: Any) -> _Run | None:
     """What a target launches, if it is a definition; None if it only names something."""
     if isinstance(target, dg.JobDefinition):
-        return _Run(f"job {target.name}", target)
+        return _Run.of_job(target)
     # Not isinstance: what define_asset_job makes is a tuple, too.
     each = target if type(target) in (list, tuple) else [target]
     if all(isinstance(part, dg.AssetsDefinition) and part.is_executable for part in each):
-        return _Run.of_assets([part for part in each if part.keys] or each)
+        return _Run.of_assets([part for part in each if part.keys] or list(each))
     return None
 
 
-def _is_part(
-    part: dg.PartitionsDefinition[Any], whole: dg.PartitionsDefinition[Any] | None
-) -> bool:
+def _is_part(part: dg.PartitionsDefinition[Any], whole: dg.PartitionsDefinition[Any]) -> bool:
     """Whether each partition of one definition is one of another, as far as can be seen."""
     if part == whole:
         return True
@@ -247,11 +252,7 @@ def _is_part(
     return not isinstance(part, dg.DynamicPartitionsDefinition) and type(part) is type(whole)
 
 
-def _described(partitions: set[Any]) -> str:
+def _described(partitions: Set[Any]) -> str:
     """The definitions in one line, as Dagster describes them; some have thousands of keys."""
-    return (
-        " and ".join(
-            sorted(f"({shorten(str(each), _DESCRIBED, placeholder=' …')})" for each in partitions)
-        )
-        or "none"
-    )
+    each_in_short = (shorten(str(each), _DESCRIBED, placeholder=" …") for each in partitions)
+    return " and ".join(sorted(f"({each})" for each in each_in_short)) or "none"

@@ -89,7 +89,12 @@ def asset_with(resource: str) -> dg.AssetsDefinition:
     return by
 
 
-BY_OTHERS = [asset_with(each) for each in ("reader", "shelf", "legacy")]
+@dg.asset(resource_defs={"own": reader}, required_resource_keys={"own"})
+def by_own() -> None:
+    """An asset with a resource of its own that needs one of the code location's."""
+
+
+BY_OTHERS = [by_own, *map(asset_with, ("reader", "shelf", "legacy"))]
 
 
 @dg.asset_check(asset=unread)
