@@ -496,7 +496,11 @@ def test_quiet_ticks_keep_the_asset_fresh(
     def tick(**asset: Any) -> list[Any]:
         source = build_s3_source_asset(key=FILES, uri=ticks.uri, **asset)
         sensor = build_s3_incremental_sensor(
-            name="landing", uri=ticks.uri, job=quiet_job, source_asset=source
+            name="landing",
+            uri=ticks.uri,
+            job=quiet_job,
+            allow_unread_batches=True,
+            source_asset=source,
         )
         definitions = dg.Definitions(assets=[source], jobs=[quiet_job], sensors=[sensor])
         context = dg.build_sensor_context(
