@@ -183,16 +183,6 @@ class _Tick:
                 self.instance, self.address, cache, time_budget=sensor.time_budget
             )
         client = client_of(getattr(self.context.resources, sensor.s3_resource_key))
-        bounded = pool_warning(client, sensor.max_concurrent_requests)
-        if bounded is not None and bounded not in sensor.said:
-            sensor.said.add(bounded)
-            if sensor.max_concurrent_requests == MAX_CONCURRENT_REQUESTS:
-                # Nobody asked for so many.
-                self.context.log.info(bounded)
-            else:
-                self.notes.append(
-                    f"{bounded}; boto3.client('s3', config=...) can be the S3 resource."
-                )
         scan = sensor.scanner.scan(
             client,
             source.listed_location,
@@ -205,7 +195,15 @@ class _Tick:
         )
         if ledger is not None and not ledger.was_read:
             cache.clear()
+        is_asked_for = sensor.max_concurrent_requests != MAX_CONCURRENT_REQUESTS
+        if is_asked_for or scan.requests > MAX_CONCURRENT_REQUESTS:
+            self._say_once(pool_warning(client, sensor.max_concurrent_requests))
         return scan
+
+    def _say_once(self, words: str | None) -> None:
+        if words is not None and words not in self.sensor.said:
+            self.sensor.said.add(words)
+            self.notes.append(f"{words}; boto3.client('s3', config=...) can be the S3 resource.")
 
     def _report(self, scan: Scan, gate: Gate, states: BatchStates) -> dg.SensorResult:
         sensor, result, log = self.sensor, scan.result, self.context.log
