@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
 from dagster_s3inc.errors import ConfigurationError
-from dagster_s3inc.s3.concurrent import MAX_CONCURRENT_REQUESTS
 from dagster_s3inc.s3.failures import translated_failures
+from dagster_s3inc.s3.listing import MAX_CONCURRENT_REQUESTS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -11,9 +11,10 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
 from dagster_s3inc import errors
+from dagster_s3inc.core.words import readable
 from dagster_s3inc.errors import ListingError, S3RequestError
 
-__all__ = ["server_fault", "translated_failures"]
+__all__ = ["server_fault", "shown", "translated_failures"]
 
 _Known = tuple[type[S3RequestError], str]
 
@@ -172,6 +173,12 @@ def server_fault(location: object, what: str) -> ListingError:
         f"Could not list {location}: {what}. That is a fault of the server, or of what lies "
         f"between; nothing was emitted"
     )
+
+
+def shown(value: object) -> str:
+    """A key or another text for a message: readable, and not longer than a line."""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return readable(text if len(text) <= 100 else f"{text[:97]}...")
 
 
 def _message(action: str, advice: str, error: Exception) -> str:

@@ -68,7 +68,7 @@ class KeyServer:
         at = 0 if last is None else bisect_right(keys, self.order(last), key=self.order)
         some = keys[at : at + self.page_size]
         more = some[-1] if at + self.page_size < len(keys) else None
-        return Answer(self.page_with(some), more, {}, 0.0, 0.0)
+        return Answer(self.page_with(some), more)
 
 
 class DeafServer(KeyServer):
