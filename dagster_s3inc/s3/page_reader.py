@@ -33,7 +33,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote, quote_plus, unquote_plus
 from weakref import WeakSet
 from xml.etree import ElementTree
@@ -89,6 +89,9 @@ _KEY_BYTES: Final = 1024
 _SIZE: Final = re.compile(r"[0-9]{1,18}")
 _CLASSES: Final = 256
 
+# The texts of an entry by their elements' names; None where there are several.
+_Entry: TypeAlias = "dict[str, str | None]"
+
 _active = threading.local()
 _registering = threading.Lock()
 _registered: WeakSet[S3Client] = WeakSet()
@@ -121,7 +124,8 @@ def page_of(response: Any, location: S3Location) -> Page:
     """
     taken = response.get(_TAKEN)
     if taken is None:
-        return ColumnsPage(_columns_of_entries(response.get("Contents", ()), location))
+        entries = map(_as_written, response.get("Contents", ()))
+        return ColumnsPage(_columns_of_entries(entries, location))
     head, entries, tail = taken
     url_encoded = response.get("EncodingType") == "url"
     page = BytesPage(head, entries, tail, location, url_encoded=url_encoded)
@@ -144,17 +148,6 @@ class BytesPage:
         first_key: The key of the first entry, not encoded; None if the page is not familiar.
         last_key: The key of the last entry; None if the page is not familiar.
     """
-
-    __slots__ = (
-        "_content",
-        "_head",
-        "_location",
-        "_tail",
-        "entries",
-        "first_key",
-        "last_key",
-        "url_encoded",
-    )
 
     def __init__(
         self, head: bytes, entries: bytes, tail: bytes, location: S3Location, *, url_encoded: bool
@@ -242,8 +235,8 @@ class BytesPage:
         entries = [_entry(child) for child in root if _name(child) == "Contents"]
         if self.url_encoded:
             for entry in entries:
-                if entry.get("Key"):
-                    entry["Key"] = unquote_plus(entry["Key"])
+                if key := entry.get("Key"):
+                    entry["Key"] = unquote_plus(key)
         return _columns_of_entries(entries, self._location)
 
     def before(self, place: int) -> BytesPage:
@@ -309,8 +302,8 @@ def _written(key: bytes, *, url_encoded: bool) -> Iterable[bytes]:
     return [way.encode() for way in dict.fromkeys(ways)]
 
 
-def _columns_of_entries(entries: Iterable[Mapping[str, Any]], location: S3Location) -> Columns:
-    """The columns of entries of which botocore or a parser has made dictionaries."""
+def _columns_of_entries(entries: Iterable[_Entry], location: S3Location) -> Columns:
+    """The columns of entries that botocore or a parser has read."""
     objects = [_object_of(entry, location) for entry in entries]
     if len({each.storage_class for each in objects}) > _CLASSES:
         raise server_fault(location, f"one page has more than {_CLASSES} storage classes")
@@ -329,8 +322,16 @@ def _require_key(key: bytes, location: S3Location) -> None:
         )
 
 
-def _entry(element: ElementTree.Element) -> dict[str, Any]:
-    entry: dict[str, Any] = {}
+def _as_written(entry: Mapping[str, Any]) -> _Entry:
+    """An entry that botocore has made values of, as text again."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else str(value)
+        for name, value in entry.items()
+    }
+
+
+def _entry(element: ElementTree.Element) -> _Entry:
+    entry: dict[str, str | None] = {}
     for each in element:
         name = _name(each)
         # Twice is as bad as not at all.
@@ -343,50 +344,38 @@ def _name(element: ElementTree.Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def _object_of(entry: Mapping[str, Any], location: S3Location) -> S3Object:
+def _object_of(entry: _Entry, location: S3Location) -> S3Object:
     key = entry.get("Key")
-    if not isinstance(key, str) or not key:
+    if not key:
         raise server_fault(location, "an entry has no key, or several")
     in_utf8 = key.encode("utf-8", "surrogatepass")
     _require_key(in_utf8, location)
 
-    def value(name: str, read: Callable[[Any], Any], default: Any = None) -> Any:
-        given = entry.get(name, default)
-        found = read(given)
+    def value(name: str, read: Callable[[str], Any], default: str | None = None) -> Any:
+        text = entry.get(name, default)
+        found = None if text is None else read(text)
         if found is None:
-            which = "missing, or there twice" if given is None else f"not valid: {shown(given)}"
+            which = "missing, or there twice" if text is None else f"not valid: {shown(text)}"
             raise server_fault(location, f"the {name} of {shown(in_utf8)} is {which}")
         return found
 
     return S3Object(
         last_modified=value("LastModified", _moment),
         key=key,
-        etag=value("ETag", _text, "").strip('"'),
-        size=value("Size", _size),
-        storage_class=value("StorageClass", _text, "") or "STANDARD",
+        etag=value("ETag", str, "").strip('"'),
+        size=value("Size", lambda text: int(text) if _SIZE.fullmatch(text) else None),
+        storage_class=value("StorageClass", str, "") or "STANDARD",
     )
 
 
-def _text(text: Any) -> str | None:
-    return text if isinstance(text, str) else None
-
-
-def _size(size: Any) -> int | None:
-    if isinstance(size, str):
-        return int(size) if _SIZE.fullmatch(size) else None
-    return size if isinstance(size, int) and 0 <= size < 2**63 else None
-
-
-def _moment(time: Any) -> datetime | None:
-    """A time in UTC, in whichever form botocore reads it, or has read it."""
+def _moment(text: str) -> datetime | None:
+    """A time in UTC, in whichever form botocore reads it."""
     try:
-        if isinstance(time, str):
-            try:
-                return parse_time(time)
-            except ValueError:
-                time = parse_timestamp(time)
-        aware: datetime = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
-        return aware.astimezone(timezone.utc)
+        try:
+            return parse_time(text)
+        except ValueError:
+            time: datetime = parse_timestamp(text)
+        return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     # What its parsers raise, and what it raises itself where none of them can read the text.
-    except (ValueError, OverflowError, RuntimeError, TypeError, AttributeError):
+    except (ValueError, OverflowError, RuntimeError, TypeError):
         return None
