@@ -16,13 +16,13 @@ nothing that has been read is ever taken back.
 The proof takes it that StartAfter begins after its key in the server's own order. A server that
 shows keys in another order than that of their bytes is listed in one range (see `listing`).
 
-This is a class of values and decisions: no threads, no requests, no clock.
+These are values and decisions: no threads, no clock, and no requests but those that are passed in.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -34,13 +34,18 @@ from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.page_reader import BytesPage
 from dagster_s3inc.s3.page_requests import Answer
 
-__all__ = ["KeyRange", "KeyRanges"]
+__all__ = ["KeyRange", "KeyRanges", "discovered_split_points"]
 
 # Pages that wait to be read, or are on the way, at most. Each takes about 0.3 MB.
 _AHEAD: Final = 128
 
 # A range that did not fit has been fetched for nothing.
 _MISFITS: Final = 8
+
+# So many pages lie from one split point to the next: fewer cost more requests, more cost memory.
+_PAGES_IN_RANGE: Final = 4
+_DISCOVERY_REQUESTS: Final = 24
+_ENOUGH_SPLIT_POINTS: Final = 128
 
 # Servers send a page without entries now and then, and say that there is more.
 _EMPTY_PAGES: Final = 1000
@@ -241,3 +246,42 @@ class KeyRanges:
     def _shift(self, range_: KeyRange) -> None:
         range_.answers.popleft()
         self._ahead -= 1
+
+
+def discovered_split_points(
+    folders: Callable[[bytes], list[bytes]],
+    prefix: bytes,
+    last: bytes,
+    *,
+    pages: int,
+    mapped: Callable[..., Iterable[list[bytes]]] = map,
+) -> list[bytes]:
+    """Finds split points for a listing of which no earlier one has left any.
+
+    Buckets are mostly laid out in folders, by date or by customer, and a request with a delimiter
+    names a thousand of them. Where that names few, the folders within are asked for in turn.
+
+    Args:
+        folders: Names the folders in a folder; one request. It is called few times.
+        prefix: Where to begin.
+        last: The last key that has been read.
+        pages: How many pages have been read. How many folders they had tells how many go between
+            one split point and the next.
+        mapped: Calls `folders` for each of some folders; the results may come in any order.
+
+    Returns:
+        Keys greater than `last`, in order.
+    """
+    points: set[bytes] = set()
+    level, asked = [prefix], 0
+    while level and asked < _DISCOVERY_REQUESTS and len(points) < _ENOUGH_SPLIT_POINTS:
+        level = level[: _DISCOVERY_REQUESTS - asked]
+        asked += len(level)
+        found = sorted({name for names in mapped(folders, level) for name in names})
+        # Those that have been passed tell how large a folder is.
+        passed = sum(name <= last for name in found)
+        step = max(1, round(_PAGES_IN_RANGE * passed / pages))
+        points.update(found[passed + step - 1 :: step])
+        # The folder that is being read is among those that seem to be passed.
+        level = [name for name in found if name > last or last.startswith(name)]
+    return sorted(points)

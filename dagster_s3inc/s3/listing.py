@@ -23,6 +23,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +33,7 @@ from dagster_s3inc.core.columns import Columns
 from dagster_s3inc.core.page import ColumnsPage, Page
 from dagster_s3inc.errors import EndpointError, KeyOrderError, ListingError, S3RequestError
 from dagster_s3inc.s3.failures import server_fault, shown
-from dagster_s3inc.s3.key_ranges import KeyRange, KeyRanges
+from dagster_s3inc.s3.key_ranges import KeyRange, KeyRanges, discovered_split_points
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.page_requests import Answer, PageRequests, Workers
 
@@ -44,7 +45,6 @@ __all__ = [
     "Listing",
     "ListingMemory",
     "OnPage",
-    "discovered_split_points",
     "open_listing",
 ]
 
@@ -60,12 +60,8 @@ _NEAR_SECONDS: Final = 0.01
 _FEW_PAGES: Final = 8
 _FEW_POINTS: Final = 2
 
-# So many pages are read before anything is asked only to know where to split; and so many lie from
-# one split point to the next: fewer cost more requests, more cost memory.
+# So many pages are read before anything is asked only to know where to split.
 _PAGES_BEFORE_DISCOVERY: Final = 10
-_PAGES_IN_RANGE: Final = 4
-_DISCOVERY_REQUESTS: Final = 24
-_ENOUGH_SPLIT_POINTS: Final = 128
 
 _DIRECTORY_BUCKET: Final = "--x-s3"
 _NOT_IN_KEY_ORDER: Final = ("SeaweedFS",)
@@ -216,15 +212,14 @@ class Listing:
             self._known.seconds = self._seconds
 
     def _send(self) -> None:
-        def fetch(range_: KeyRange) -> Callable[[], tuple[KeyRange, Answer]]:
-            start, token = range_.start, range_.token
-            return lambda: (range_, self._requests.ask(start, token))
+        def fetch(range_: KeyRange) -> tuple[KeyRange, Answer]:
+            return range_, self._requests.ask(range_.start, range_.token)
 
         while self._workers.under_way < self.concurrent_requests:
             range_ = self._ranges.take()
             if range_ is None:
                 return
-            self._workers.submit(fetch(range_))
+            self._workers.submit(partial(fetch, range_), ahead=self.concurrent_requests > 1)
 
     def _take_in(self) -> None:
         range_, answer = self._workers.result()
@@ -284,45 +279,6 @@ class Listing:
         # What seemed to be another order may have been the same fault.
         self._known.trust()
         return server_fault(self._location, f"the server listed a key twice, {shown(key)}")
-
-
-def discovered_split_points(
-    folders: Callable[[bytes], list[bytes]],
-    prefix: bytes,
-    last: bytes,
-    *,
-    pages: int,
-    mapped: Callable[..., Iterable[list[bytes]]] = map,
-) -> list[bytes]:
-    """Finds split points for a listing of which no earlier one has left any.
-
-    Buckets are mostly laid out in folders, by date or by customer, and a request with a delimiter
-    names a thousand of them. Where that names few, the folders within are asked for in turn.
-
-    Args:
-        folders: Names the folders in a folder; one request. It is called few times.
-        prefix: Where to begin.
-        last: The last key that has been read.
-        pages: How many pages have been read. How many folders they had tells how many go between
-            one split point and the next.
-        mapped: Calls `folders` for each of some folders; the results may come in any order.
-
-    Returns:
-        Keys greater than `last`, in order.
-    """
-    points: set[bytes] = set()
-    level, asked = [prefix], 0
-    while level and asked < _DISCOVERY_REQUESTS and len(points) < _ENOUGH_SPLIT_POINTS:
-        level = level[: _DISCOVERY_REQUESTS - asked]
-        asked += len(level)
-        found = sorted({name for names in mapped(folders, level) for name in names})
-        # Those that have been passed tell how large a folder is.
-        passed = sum(name <= last for name in found)
-        step = max(1, round(_PAGES_IN_RANGE * passed / pages))
-        points.update(found[passed + step - 1 :: step])
-        # The folder that is being read is among those that seem to be passed.
-        level = [name for name in found if name > last or last.startswith(name)]
-    return sorted(points)
 
 
 def open_listing(

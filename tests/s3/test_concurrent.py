@@ -13,11 +13,11 @@ from botocore.config import Config
 
 from dagster_s3inc.errors import CredentialsError
 from dagster_s3inc.s3.client import make_client, pool_warning
+from dagster_s3inc.s3.key_ranges import discovered_split_points
 from dagster_s3inc.s3.listing import (
     MAX_CONCURRENT_REQUESTS,
     Listing,
     ListingMemory,
-    discovered_split_points,
     open_listing,
 )
 from dagster_s3inc.s3.location import S3Location
