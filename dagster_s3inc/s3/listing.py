@@ -289,7 +289,6 @@ def open_listing(
     split_points: Sequence[bytes] = (),
     max_concurrent_requests: int = MAX_CONCURRENT_REQUESTS,
     memory: ListingMemory | None = None,
-    page_size: int | None = None,
     deadline: float | None = None,
     on_page: OnPage | None = None,
 ) -> Listing:
@@ -308,7 +307,6 @@ def open_listing(
         max_concurrent_requests: The most requests that are under way at a time; there are never
             more than the client keeps connections.
         memory: What the listings before have learned; this one adds to it.
-        page_size: The most objects of a page; None leaves it to the server.
         deadline: When the scan is to end, by `time.monotonic`; None means never. Requests are not
             waited for much longer than that.
         on_page: Is called for each page with the number of its objects and that of the requests
@@ -324,7 +322,7 @@ def open_listing(
     known = memory.of(location)
     in_key_order = known.in_key_order and not location.bucket.endswith(_DIRECTORY_BUCKET)
     begin = after if in_key_order else None
-    workers, requests = Workers(location, deadline), PageRequests(client, location, page_size)
+    workers, requests = Workers(location, deadline), PageRequests(client, location)
     try:
         workers.submit(lambda: requests.ask(begin))
         first: Answer = workers.result()

@@ -59,12 +59,10 @@ class PageRequests:
     Args:
         client: The boto3 client.
         location: The prefix that is listed.
-        page_size: The most objects of a page; None leaves it to the server.
     """
 
-    def __init__(self, client: S3Client, location: S3Location, page_size: int | None) -> None:
+    def __init__(self, client: S3Client, location: S3Location) -> None:
         self._client, self.location = client, location
-        self._limit: Any = {} if page_size is None else {"MaxKeys": page_size}
 
     def ask(self, after: bytes | None, token: str | None = None) -> Answer:
         """Asks for one page.
@@ -103,7 +101,7 @@ class PageRequests:
         location = self.location
         try:
             with translated_failures(f"list {location}"), entries_taken_out(self._client):
-                return self._client.list_objects_v2(Bucket=location.bucket, **self._limit, **what)
+                return self._client.list_objects_v2(Bucket=location.bucket, **what)
         except UnicodeEncodeError as error:
             raise ConfigurationError(
                 f"Could not list {location!r}: this is not text that can be sent ({error}). "

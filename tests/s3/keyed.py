@@ -35,6 +35,16 @@ def bytes_with(keys: Iterable[str]) -> Page:
     return BytesPage(head, "".join(written).encode(), tail, PLACE, url_encoded=False)
 
 
+def with_small_pages(client: Any, size: int) -> Any:
+    """The client, whose listings come in pages of so many objects."""
+
+    def limit(params: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {**params, "MaxKeys": size}
+
+    client.meta.events.register("provide-client-params.s3.ListObjectsV2", limit)
+    return client
+
+
 def keys_of(page: Page) -> list[str]:
     return [key.decode() for key in page.parsed().key_bytes()]
 

@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.cursor_format import encode_checkpoint
+from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.errors import CredentialsError
 from dagster_s3inc.s3.client import make_client, pool_warning
 from dagster_s3inc.s3.key_ranges import discovered_split_points
@@ -21,9 +25,10 @@ from dagster_s3inc.s3.listing import (
     open_listing,
 )
 from dagster_s3inc.s3.location import S3Location
+from dagster_s3inc.s3.scanner import Scanner
 from tests import faults
 from tests.faults import faulty_proxy
-from tests.s3.keyed import keys_of
+from tests.s3.keyed import keys_of, with_small_pages
 from tests.servers import S3Server
 
 PAGE = 5
@@ -65,7 +70,7 @@ def client_of(server: S3Server) -> Any:
 
 
 def opened(client: Any, place: S3Location, **more: Any) -> Listing:
-    return open_listing(client, place, page_size=PAGE, **more)
+    return open_listing(with_small_pages(client, PAGE), place, **more)
 
 
 def keys_in(listing: Listing) -> list[str]:
@@ -89,6 +94,30 @@ def test_exact_split_points_cost_no_request(moto: S3Server, place: S3Location) -
         assert listing.requests == PAGES
         assert listing.may_be_cut
         memory.of(place).seconds = FAR
+
+
+def test_segments_of_the_index_are_split_points(
+    moto: S3Server, place: S3Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a scan remembers splits the next listing, and that costs no request."""
+    monkeypatch.setattr("dagster_s3inc.core.index._OBJECTS", 4 * PAGE)
+    monkeypatch.setattr("dagster_s3inc.s3.listing._NEAR_SECONDS", 60.0)
+    client, scanner, sent = with_small_pages(client_of(moto), PAGE), Scanner(), []
+    selection = ObjectFilter().selection(place.key, bucket=place.bucket)
+    checkpoint, given = Checkpoint(), None
+    client.meta.events.register(
+        "provide-client-params.s3.ListObjectsV2", lambda params, **_: sent.append(params)
+    )
+    for _ in range(2):
+        sent.clear()
+        done = scanner.scan(
+            client, place, checkpoint, given=given, selection=selection, limits=ScanLimits()
+        )
+        assert len(sent) == done.requests == PAGES
+        checkpoint, given = done.result.checkpoint, encode_checkpoint(done.result.checkpoint)
+        monkeypatch.setattr("dagster_s3inc.s3.listing._NEAR_SECONDS", 0.0)
+    points = {each["StartAfter"].encode() for each in sent if "StartAfter" in each}
+    assert points == set(POINTS)
 
 
 def test_split_points_may_be_outdated(

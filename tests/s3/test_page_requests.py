@@ -19,6 +19,7 @@ from dagster_s3inc.s3.listing import ListingMemory, open_listing
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.page_requests import Workers
 from tests.faults import Exchange, FaultyProxy, faulty_proxy
+from tests.s3.keyed import with_small_pages
 from tests.servers import S3Server, fill
 
 PLACE = S3Location("slow")
@@ -43,7 +44,7 @@ def hanging(moto: S3Server, after: int) -> Iterator[tuple[FaultyProxy, Any, Even
         proxy.faults.extend([*[None] * after, *[hang] * 40])
         config = Config(read_timeout=60, max_pool_connections=8, retries={"total_max_attempts": 6})
         try:
-            yield proxy, server.client(config=config), event
+            yield proxy, with_small_pages(server.client(config=config), 5), event
         finally:
             event.set()
 
@@ -54,9 +55,7 @@ POINTS = [b"%03d" % number for number in range(19, 100, 20)]
 
 def read(client: Any, memory: ListingMemory, *, budget: float, points: Any = ()) -> int:
     deadline = time.monotonic() + budget
-    listing = open_listing(
-        client, PLACE, memory=memory, page_size=5, deadline=deadline, split_points=points
-    )
+    listing = open_listing(client, PLACE, memory=memory, deadline=deadline, split_points=points)
     with closing(listing.pages) as pages:
         return sum(len(page) for page in pages)
 
@@ -124,9 +123,7 @@ def test_who_stops_early_may_list_again(moto: S3Server) -> None:
     memory = far_away()
     with hanging(moto, 6) as (_, client, event):
         deadline = time.monotonic() + 60
-        listing = open_listing(
-            client, PLACE, memory=memory, page_size=5, deadline=deadline, split_points=POINTS
-        )
+        listing = open_listing(client, PLACE, memory=memory, deadline=deadline, split_points=POINTS)
         with closing(listing.pages) as pages:
             next(pages)
             next(pages)
