@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dagster_s3inc.cli.origin import Origin
-from dagster_s3inc.cli.status import checkpoint_document
+from dagster_s3inc.cli.status import checkpoint_document, members_of
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
@@ -95,8 +95,7 @@ class Plan:
             "uri": self.location.uri,
             "generation": result.checkpoint.generation,
             "sequence": result.sequence,
-            "files": found.files,
-            "bytes": found.bytes,
+            **members_of(found, "files bytes"),
             "batches": [_batch(number, batch, with_files) for number, batch in batches],
             "waiting": {
                 "files": found.files_waiting,
@@ -104,9 +103,7 @@ class Plan:
                 "oldest": found.oldest_waiting and format_time(found.oldest_waiting),
             },
             "late": found.files_late,
-            "found_late": found.found_late,
-            "gone": found.gone,
-            "left_out": found.left_out,
+            **members_of(found, "found_late gone left_out"),
             "undecided": result.checkpoint.undecided,
             "listed": {"objects": found.objects_listed, "bytes": found.bytes_listed},
             "requests": self.scan.requests,
@@ -193,22 +190,20 @@ def print_plan(plan: Plan, *, with_files: bool) -> None:
 
 
 def _batch(number: int, batch: Batch, with_files: bool) -> dict[str, Any]:
+    first, last = batch.objects[0], batch.objects[-1]
     document: dict[str, Any] = {
         "number": number,
         "id": batch.id,
         "files": len(batch),
         "bytes": batch.bytes,
-        "oldest": format_time(batch.objects[0].last_modified),
-        "first_key": batch.objects[0].key,
-        "last_key": batch.objects[-1].key,
+        "oldest": format_time(first.last_modified),
+        "first_key": first.key,
+        "last_key": last.key,
     }
     if with_files:
-        document["objects"] = [_object(each) for each in batch.objects]
+        names = " ".join(S3Object._fields)
+        document["objects"] = [members_of(each, names) for each in batch.objects]
     return document
-
-
-def _object(each: S3Object) -> dict[str, Any]:
-    return {**each._asdict(), "last_modified": format_time(each.last_modified)}
 
 
 def _table(batches: tuple[Batch, ...]) -> Table:

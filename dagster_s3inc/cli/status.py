@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
+from datetime import datetime
 from typing import Any, Final
 
 from dagster_s3inc.cli.origin import Origin
@@ -12,8 +13,7 @@ from dagster_s3inc.core.objects import Position, format_time
 from dagster_s3inc.core.reprocess import Reprocess
 from dagster_s3inc.core.words import count, readable
 
-__all__ = ["checkpoint_document", "describe_status", "status_document"]
-
+__all__ = ["checkpoint_document", "describe_status", "members_of", "status_document"]
 
 # Dagster's names, as people say them.
 _STATUSES: Final = {
@@ -29,17 +29,26 @@ _STATUSES: Final = {
 
 def status_document(origin: Origin) -> dict[str, Any]:
     """The status as a JSON document; its fields are a public contract."""
-    accounts = origin.accounts
+    accounts, sensor = origin.accounts, origin.sensor
+    of_sensor = accounts is None
     return {
         "origin": origin.name,
         "bytes": origin.bytes,
-        "checkpoint": None
-        if accounts is not None
-        else origin.checkpoint and checkpoint_document(origin.checkpoint),
+        "checkpoint": (of_sensor or None)
+        and origin.checkpoint
+        and checkpoint_document(origin.checkpoint),
         "storage_classes": accounts
         and {name: checkpoint_document(each) for name, each in accounts.items()},
-        "next_generation": None if accounts is not None else origin.following.generation,
-        "sensor": _sensor_document(origin),
+        "next_generation": origin.following.generation if of_sensor else None,
+        "sensor": sensor
+        and {
+            **members_of(sensor, "name location repository"),
+            "status": "RUNNING" if sensor.status == "DECLARED_IN_CODE" else sensor.status,
+            "last_tick": sensor.last_tick
+            and members_of(sensor.last_tick, "at status runs message"),
+            "newest_reset": origin.newest_reset
+            and members_of(origin.newest_reset, "at generation what"),
+        },
     }
 
 
@@ -48,56 +57,32 @@ def checkpoint_document(checkpoint: Checkpoint) -> dict[str, Any]:
     watermark, emitted = checkpoint.watermark, checkpoint.emitted
     partial, reprocess = checkpoint.partial_scan, checkpoint.reprocess
     return {
-        "generation": checkpoint.generation,
-        "sequence": checkpoint.sequence,
-        "watermark": watermark
-        and {"last_modified": format_time(watermark.last_modified), "key": watermark.key},
-        "recent": len(checkpoint.recent),
-        "late": len(checkpoint.late),
+        **members_of(checkpoint, "generation sequence"),
+        "watermark": watermark and members_of(watermark, "last_modified key"),
+        **members_of(checkpoint, "recent late"),
         "emitted": emitted
         and {"files": emitted.size, "late_file_capacity": _late_file_capacity(emitted)},
         "total": checkpoint.total and checkpoint.total.files,
         "undecided": checkpoint.undecided,
-        "partial_scan": partial
-        and {
-            "began": format_time(partial.began),
-            "horizon": format_time(partial.horizon),
-            "after": partial.after,
-            "objects": partial.objects,
-            "met": len(partial.met),
-            "adopts": partial.adopts,
-        },
+        "partial_scan": partial and members_of(partial, "began horizon after objects met adopts"),
         "reprocess": reprocess
         and {
             "conditions": reprocess.conditions.written(),
-            "after": reprocess.after,
-            "accepts": reprocess.accepts,
+            **members_of(reprocess, "after accepts"),
         },
-        "reset_seen": checkpoint.reset_seen,
-        "selection": checkpoint.selection,
+        **members_of(checkpoint, "reset_seen selection"),
     }
 
 
-def _sensor_document(origin: Origin) -> dict[str, Any] | None:
-    sensor, reset = origin.sensor, origin.newest_reset
-    if sensor is None:
-        return None
-    tick = sensor.last_tick
-    return {
-        "name": sensor.name,
-        "location": sensor.location,
-        "repository": sensor.repository,
-        "status": "RUNNING" if sensor.status == "DECLARED_IN_CODE" else sensor.status,
-        "last_tick": tick
-        and {
-            "at": format_time(tick.at),
-            "status": tick.status,
-            "runs": tick.runs,
-            "message": tick.message,
-        },
-        "newest_reset": reset
-        and {"at": reset.at, "generation": reset.generation, "what": reset.what},
-    }
+def members_of(value: object, names: str) -> dict[str, Any]:
+    """Some attributes for a document, by their names: times as text, of collections the length."""
+    members = {name: getattr(value, name) for name in names.split()}
+    for name, each in members.items():
+        if isinstance(each, datetime):
+            members[name] = format_time(each)
+        elif isinstance(each, Sized) and not isinstance(each, str):
+            members[name] = len(each)
+    return members
 
 
 def describe_status(origin: Origin) -> Iterator[str]:

@@ -10,21 +10,19 @@ from typing import Annotated, Any, Final
 import dagster as dg
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from dagster_s3inc.component.mappings import (
-    batch_option,
-    filter_option,
-    partitions_option,
-    reset_job_option,
-    s3_option,
-)
-from dagster_s3inc.component.values import (
+from dagster_s3inc.component.options import (
     DURATION,
     START,
     TAGS,
     TEXTS,
     Environment,
     Kind,
+    batch_option,
+    filter_option,
     option,
+    partitions_option,
+    reset_job_option,
+    s3_option,
 )
 from dagster_s3inc.core.descriptions import descriptions
 from dagster_s3inc.core.limits import LATE_FILE_CAPACITY

@@ -31,7 +31,7 @@ from dagster_s3inc.processor.stores import (
     CheckpointStore,
     checkpoint_place,
 )
-from dagster_s3inc.s3.client import make_client
+from dagster_s3inc.s3.client import make_client, pool_warning
 from dagster_s3inc.s3.listing import MAX_CONCURRENT_REQUESTS
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanner import MAX_INDEX_BYTES, Scanner
@@ -147,6 +147,8 @@ class S3IncrementalProcessor:
             hint = " Pass its get_client()" if hasattr(client, "get_client") else ""
             raise ConfigurationError(f"client must be a boto3 S3 client, not {client!r}.{hint}")
         self._client = client if client is not None else make_client()
+        if (warning := pool_warning(self._client, max_concurrent_requests)) is not None:
+            _log.warning(warning)
         self._store: CheckpointStore
         if isinstance(place, Path):
             self._store = CheckpointFile(place)

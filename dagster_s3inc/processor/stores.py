@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 import re
 from hashlib import sha256
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from uuid import uuid4
@@ -141,7 +140,8 @@ class CheckpointObject:
 
     # 409 is what S3 answers to one of two conditional writes that meet, 404 what it answers to
     # If-Match on an object that has been deleted since.
-    _REFUSED: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"})
+    _MET: Final = "ConditionalRequestConflict"
+    _REFUSED: Final = frozenset({"PreconditionFailed", _MET, "NoSuchKey"})
     # One more for a write that meets another, one more for the other form of the ETag.
     _TRIES: Final = 3
     _NONCE: Final = "dagster-s3inc-write"
@@ -154,16 +154,15 @@ class CheckpointObject:
         self._place: dict[str, Any] = {"Bucket": location.bucket, "Key": location.key}
         self._conditional = conditional
         self._writer = uuid4().hex
-        self._etags_in_quotes = True
+        self._in_quotes = True
         self._honoured: set[str] = set()
         self._ignores: ConditionalWritesError | None = None
 
     def read(self) -> StoredText:
         """Reads the object; raises S3RequestError where it cannot be read."""
         with translated_failures(f"read the checkpoint {self.name}"):
-            try:
-                response = self._client.get_object(**self._place)
-            except self._client.exceptions.NoSuchKey:
+            response = self._get()
+            if response is None:
                 return StoredText(None, None)
             return StoredText(response["Body"].read().decode("utf-8", "replace"), response["ETag"])
 
@@ -178,52 +177,44 @@ class CheckpointObject:
                 this one got through and only its answer was lost.
         """
         with translated_failures(f"write the checkpoint {self.name}"):
-            if not self._conditional:
-                if self.read().version != replacing:
-                    raise _conflict(self.name)
-                self._put(text)
-            elif self._ignores is not None:
-                raise self._ignores
-            else:
+            if self._conditional:
                 self._write_if_unchanged(text, replacing)
+            elif self.read().version == replacing:
+                self._put(text)
+            else:
+                raise _conflict(self.name)
 
     def _write_if_unchanged(self, text: str, replacing: str | None) -> None:
-        kind = "IfNoneMatch" if replacing is None else "IfMatch"
+        if self._ignores is not None:
+            raise self._ignores
+        kind, impossible = ("IfNoneMatch", "*") if replacing is None else ("IfMatch", self._NO_ETAG)
         for _ in range(self._TRIES):
-            expected = "*" if replacing is None else self._written(replacing)
-            refusal = self._put(text, kind, expected)
+            expected = replacing or "*"
+            refusal = self._put(text, kind, expected if self._in_quotes else expected.strip('"'))
             if refusal is None:
-                self._require_refusal(text, kind)
+                if kind not in self._honoured and self._put(text, kind, impossible) is None:
+                    self._ignores = self._without_conditions(
+                        f"ignores the condition of a conditional write ({kind}): it accepted one "
+                        f"that it had to refuse. The first write was made; if another processor "
+                        f"had written the checkpoint in the meantime, that is overwritten"
+                    )
+                    raise self._ignores
                 return
-            version, nonce = self._current()
+            stored = self._get() or {"ETag": None, "Metadata": {}}
             # What was refused may be there all the same: botocore sends a request again whose
             # answer was lost, and the second one fails on what the first one wrote.
-            if nonce == self._nonce(text):
+            if stored["Metadata"].get(self._NONCE) == self._nonce(text):
                 return
-            if version != replacing:
+            if stored["ETag"] != replacing:
                 raise _conflict(self.name)
-            if refusal != "ConditionalRequestConflict" and replacing is not None:
-                self._etags_in_quotes = not self._etags_in_quotes
-        if refusal == "ConditionalRequestConflict":
+            if refusal != self._MET and replacing is not None:
+                self._in_quotes = not self._in_quotes
+        if refusal == self._MET:
             raise _conflict(self.name)
-        raise _without_conditions(
-            self.name,
+        raise self._without_conditions(
             f"refuses a write under the condition that nobody else has written ({kind}), although "
-            f"nobody has: what is stored is what was read. Nothing was written",
+            f"nobody has: what is stored is what was read. Nothing was written"
         )
-
-    def _require_refusal(self, text: str, kind: str) -> None:
-        """Finds out, once for each kind of condition, whether the server ignores it."""
-        if kind in self._honoured:
-            return
-        if self._put(text, kind, "*" if kind == "IfNoneMatch" else self._NO_ETAG) is None:
-            self._ignores = _without_conditions(
-                self.name,
-                f"ignores the condition of a conditional write ({kind}): it accepted one that it "
-                f"had to refuse. The first write was made; if another processor had written the "
-                f"checkpoint in the meantime, that is overwritten",
-            )
-            raise self._ignores
 
     def _put(self, text: str, kind: str | None = None, expected: str = "") -> str | None:
         """Sends a write; gives the error code if the server refused it because of the condition."""
@@ -242,28 +233,29 @@ class CheckpointObject:
                 self._honoured.add(kind)
                 return code
             if kind is not None and code in ("NotImplemented", "501"):
-                raise _without_conditions(
-                    self.name, f"refuses conditional writes ({error}), so nothing was written"
+                raise self._without_conditions(
+                    f"refuses conditional writes ({error}), so nothing was written"
                 ) from error
             raise
         return None
 
-    def _written(self, etag: str) -> str:
-        return etag if self._etags_in_quotes else etag.strip('"')
+    def _get(self) -> Any:
+        try:
+            return self._client.get_object(**self._place)
+        except self._client.exceptions.NoSuchKey:
+            return None
 
     def _nonce(self, text: str) -> str:
         """Tells this store's write of this text from every other."""
         return f"{self._writer}-{_sha256(text.encode('utf-8'))}"
 
-    def _current(self) -> tuple[str | None, str | None]:
-        """The version that is stored, and the nonce of the write that made it."""
-        try:
-            head = self._client.head_object(**self._place)
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_FOUND:
-                return None, None
-            raise
-        return head["ETag"], head["Metadata"].get(self._NONCE)
+    def _without_conditions(self, finding: str) -> ConditionalWritesError:
+        return ConditionalWritesError(
+            f"The server of the checkpoint {self.name} {finding}. Two processors on this "
+            f"checkpoint could not be told apart there. Keep the checkpoint in a local file, or on "
+            f"a server with conditional writes; or use a single processor and pass "
+            f"conditional_writes=False."
+        )
 
 
 CheckpointStore: TypeAlias = CheckpointFile | CheckpointObject
@@ -279,12 +271,4 @@ def _conflict(name: str) -> CheckpointConflictError:
         f"The checkpoint {name} was written by someone else since this processor read it, so "
         f"nothing was written. Another processor uses the same checkpoint, or it was reset. "
         f"Undo what you made of these files, and call get_new_files() for what is new now."
-    )
-
-
-def _without_conditions(name: str, finding: str) -> ConditionalWritesError:
-    return ConditionalWritesError(
-        f"The server of the checkpoint {name} {finding}. Two processors on this checkpoint could "
-        f"not be told apart there. Keep the checkpoint in a local file, or on a server with "
-        f"conditional writes; or use a single processor and pass conditional_writes=False."
     )

@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
 from dagster_s3inc.errors import ConfigurationError
-from dagster_s3inc.s3.concurrent import MAX_CONCURRENT_REQUESTS
 from dagster_s3inc.s3.failures import translated_failures
+from dagster_s3inc.s3.listing import MAX_CONCURRENT_REQUESTS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -23,6 +23,9 @@ __all__ = ["explained_endpoint", "make_client", "pool_warning", "require_endpoin
 
 # How botocore and urllib begin; neither has an error of its own for this.
 _NO_URL: Final = ("Invalid endpoint", "Invalid IPv6 URL")
+
+# Of how many connections it was said that they are few.
+_said: set[int] = set()
 
 
 def make_client(*, endpoint_url: str | None = None) -> S3Client:
@@ -48,11 +51,15 @@ def make_client(*, endpoint_url: str | None = None) -> S3Client:
 
 
 def pool_warning(client: S3Client, max_concurrent_requests: int) -> str | None:
-    """Says that a client bounds the concurrent requests; None if it does not."""
+    """Says that a client bounds the concurrent requests; None if it does not.
+
+    A process says this once for each number of connections, however many clients have so few.
+    """
     config: Any = client.meta.config
     connections: int = config.max_pool_connections
-    if max_concurrent_requests <= connections:
+    if max_concurrent_requests <= connections or connections in _said:
         return None
+    _said.add(connections)
     return (
         f"The S3 client keeps {connections} connections, so a listing sends at most "
         f"{connections} requests at a time, not {max_concurrent_requests}. Where the server is "

@@ -16,34 +16,36 @@ nothing that has been read is ever taken back.
 The proof takes it that StartAfter begins after its key in the server's own order. A server that
 shows keys in another order than that of their bytes is listed in one range (see `listing`).
 
-This is a class of values and decisions: no threads, no requests, no clock.
+These are values and decisions: no threads, no clock, and no requests but those that are passed in.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-import numpy as np
-
-from dagster_s3inc.core.columns import Columns
-from dagster_s3inc.core.page import ColumnsPage, Page
+from dagster_s3inc.core.page import Page
 from dagster_s3inc.errors import KeyOrderError
 from dagster_s3inc.s3.failures import server_fault
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.page_reader import BytesPage
 from dagster_s3inc.s3.page_requests import Answer
 
-__all__ = ["KeyRange", "KeyRanges"]
+__all__ = ["KeyRange", "KeyRanges", "discovered_split_points"]
 
 # Pages that wait to be read, or are on the way, at most. Each takes about 0.3 MB.
 _AHEAD: Final = 128
 
 # A range that did not fit has been fetched for nothing.
 _MISFITS: Final = 8
+
+# So many pages lie from one split point to the next: fewer cost more requests, more cost memory.
+_PAGES_IN_RANGE: Final = 4
+_DISCOVERY_REQUESTS: Final = 24
+_ENOUGH_SPLIT_POINTS: Final = 128
 
 # Servers send a page without entries now and then, and say that there is more.
 _EMPTY_PAGES: Final = 1000
@@ -63,6 +65,8 @@ class KeyRange:
         busy: A page is on the way.
         more: The server has not said that the listing ends here.
         dropped: The range does not belong to the listing any more.
+        tokens: Hashes of all tokens that came.
+        empty_pages: How many pages without entries came last, one after the other.
     """
 
     start: bytes | None
@@ -74,8 +78,8 @@ class KeyRange:
     busy: bool = False
     more: bool = True
     dropped: bool = False
-    _tokens: set[int] = field(default_factory=set)
-    _empty_pages: int = 0
+    tokens: set[int] = field(default_factory=set)
+    empty_pages: int = 0
 
     @property
     def over(self) -> bool:
@@ -88,35 +92,24 @@ class KeyRange:
         """Its first key is known, or that it has none."""
         return self.first is not None or not self.more
 
-    @property
-    def has_begun(self) -> bool:
-        """A page has come or is on the way."""
-        return self.busy or self.token is not None or not self.more
-
     def add(self, answer: Answer) -> bool:
         """Takes the next page; says whether it is in key order, and after what came before."""
-        self.busy = False
-        self.token, self.more = answer.token, answer.token is not None
         self.answers.append(answer)
-        page = answer.page
-        if page.first_key is None or page.last_key is None:
+        self.busy, self.token, self.more = False, answer.token, answer.token is not None
+        first, last = answer.page.first_key, answer.page.last_key
+        self.empty_pages = self.empty_pages + 1 if last is None else 0
+        if first is None or last is None:
             return True
-        before = self.last if self.last is not None else self.start
-        if self.first is None:
-            self.first = page.first_key
-        self.last = page.last_key
-        return page.first_key <= page.last_key and (before is None or page.first_key > before)
+        before = self.start if self.last is None else self.last
+        self.first, self.last = self.first or first, last
+        return first <= last and (before is None or first > before)
 
     def leads_on(self) -> bool:
         """Whether the last page leads to one that has not come."""
-        self._empty_pages = (
-            0 if self.answers[-1].page.first_key is not None else self._empty_pages + 1
-        )
         known = hash(self.token)
-        if self._empty_pages > _EMPTY_PAGES or known in self._tokens:
+        if self.empty_pages > _EMPTY_PAGES or known in self.tokens:
             return False
-        if self.token is not None:
-            self._tokens.add(known)
+        self.tokens.add(known)
         return True
 
 
@@ -148,15 +141,12 @@ class KeyRanges:
 
         To be called while there is only one range.
         """
-        if not self._ranges:
-            return
         [whole] = self._ranges
-        at = whole.last if whole.last is not None else whole.start
+        at = whole.start if whole.last is None else whole.last
         points = [key for key in keys if at is None or key > at]
-        if whole.over or not points:
-            return
-        whole.end = points[0]
-        self._ranges += [KeyRange(start, end) for start, end in pairwise([*points, None])]
+        if points and not whole.over:
+            whole.end = points[0]
+            self._ranges += [KeyRange(start, end) for start, end in pairwise([*points, None])]
 
     def take(self) -> KeyRange | None:
         """The range whose next page is to be fetched now; None if there is none for the moment.
@@ -215,13 +205,14 @@ class KeyRanges:
             following = self._ranges[1]
             if not following.has_come:
                 return None
-            cut = None if following.first is None else _before(page, following.first)
-            if cut is None:
+            place = None if following.first is None else page.find(following.first)
+            cut = page.before(place) if place and isinstance(page, BytesPage) else None
+            if place is None or (cut is not None and not cut.is_familiar):
                 self._go_on_in_place_of(head, following)
                 continue
             self._shift(head)
             self._drop([head])
-            if len(cut):
+            if cut is not None:
                 return cut
         return None
 
@@ -233,7 +224,7 @@ class KeyRanges:
         following = self._ranges[self._ranges.index(range_) + 1 :]
         reached = sum(each.end is not None and each.end < last for each in following)
         # Ranges begin in order, so these lie side by side.
-        fresh = [each for each in following if not each.has_begun][: reached + 1]
+        fresh = [each for each in following if not (each.busy or each.tokens)][: reached + 1]
         if len(fresh) > 1:
             fresh[0].end = fresh[-1].end
             self._drop(fresh[1:])
@@ -257,15 +248,40 @@ class KeyRanges:
         self._ahead -= 1
 
 
-def _before(page: Page, key: bytes) -> Page | None:
-    """The part of a page before this key; None if the page does not show it."""
-    place = page.find(key)
-    if place is not None and isinstance(page, BytesPage):
-        if place == 0:
-            return ColumnsPage(Columns.of(()))
-        cut = page.before(place)
-        if cut.is_familiar:
-            return cut
-    columns = page.parsed()
-    keys = columns.key_bytes()
-    return ColumnsPage(columns.only(np.arange(keys.index(key)))) if key in keys else None
+def discovered_split_points(
+    folders: Callable[[bytes], list[bytes]],
+    prefix: bytes,
+    last: bytes,
+    *,
+    pages: int,
+    mapped: Callable[..., Iterable[list[bytes]]] = map,
+) -> list[bytes]:
+    """Finds split points for a listing of which no earlier one has left any.
+
+    Buckets are mostly laid out in folders, by date or by customer, and a request with a delimiter
+    names a thousand of them. Where that names few, the folders within are asked for in turn.
+
+    Args:
+        folders: Names the folders in a folder; one request. It is called few times.
+        prefix: Where to begin.
+        last: The last key that has been read.
+        pages: How many pages have been read. How many folders they had tells how many go between
+            one split point and the next.
+        mapped: Calls `folders` for each of some folders; the results may come in any order.
+
+    Returns:
+        Keys greater than `last`, in order.
+    """
+    points: set[bytes] = set()
+    level, asked = [prefix], 0
+    while level and asked < _DISCOVERY_REQUESTS and len(points) < _ENOUGH_SPLIT_POINTS:
+        level = level[: _DISCOVERY_REQUESTS - asked]
+        asked += len(level)
+        found = sorted({name for names in mapped(folders, level) for name in names})
+        # Those that have been passed tell how large a folder is.
+        passed = sum(name <= last for name in found)
+        step = max(1, round(_PAGES_IN_RANGE * passed / pages))
+        points.update(found[passed + step - 1 :: step])
+        # The folder that is being read is among those that seem to be passed.
+        level = [name for name in found if name > last or last.startswith(name)]
+    return sorted(points)

@@ -22,29 +22,30 @@ Credentials, endpoints, signing, retries, errors, truncation and tokens thus sta
 The event exists since botocore 1.35 and is not documented. The handler acts only on requests that
 are sent within `entries_taken_out`, in the same thread, so that other users of the client notice
 nothing.
+
+What a parser has read is checked value by value, and what is wrong is said with the entry's key.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote, quote_plus, unquote_plus
 from weakref import WeakSet
+from xml.etree import ElementTree
 
 import numpy as np
+from botocore.utils import parse_timestamp
 
 from dagster_s3inc.core.columns import Columns
 from dagster_s3inc.core.key_order import have
+from dagster_s3inc.core.objects import S3Object, parse_time
 from dagster_s3inc.core.page import ColumnsPage, Page
-from dagster_s3inc.s3.entry_parser import (
-    KEY_BYTES,
-    columns_of_document,
-    columns_of_entries,
-    require_key,
-)
+from dagster_s3inc.s3.failures import server_fault, shown
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.tag_table import CLOSE, OPEN, is_familiar, read_columns
 
@@ -80,6 +81,17 @@ _KEY: Final = re.compile(rb"<Key>([^<&\]\x00-\x1f]+)</Key>")
 _WRITTEN_ALIKE: Final = re.compile(rb"[A-Za-z0-9/_.-]+")
 _AS_IT_IS: Final = re.compile(rb"[^<>&\"'\x00-\x1f]+")
 
+# botocore reads these from the document without its entries. So none may be among the entries.
+_READ_BY_BOTOCORE: Final = ("IsTruncated", "NextContinuationToken", "EncodingType")
+
+# S3 allows no longer keys.
+_KEY_BYTES: Final = 1024
+_SIZE: Final = re.compile(r"[0-9]{1,18}")
+_CLASSES: Final = 256
+
+# The texts of an entry by their elements' names; None where there are several.
+_Entry: TypeAlias = "dict[str, str | None]"
+
 _active = threading.local()
 _registering = threading.Lock()
 _registered: WeakSet[S3Client] = WeakSet()
@@ -112,7 +124,8 @@ def page_of(response: Any, location: S3Location) -> Page:
     """
     taken = response.get(_TAKEN)
     if taken is None:
-        return ColumnsPage(columns_of_entries(response.get("Contents", ()), location))
+        entries = map(_as_written, response.get("Contents", ()))
+        return ColumnsPage(_columns_of_entries(entries, location))
     head, entries, tail = taken
     url_encoded = response.get("EncodingType") == "url"
     page = BytesPage(head, entries, tail, location, url_encoded=url_encoded)
@@ -135,17 +148,6 @@ class BytesPage:
         first_key: The key of the first entry, not encoded; None if the page is not familiar.
         last_key: The key of the last entry; None if the page is not familiar.
     """
-
-    __slots__ = (
-        "_content",
-        "_head",
-        "_location",
-        "_tail",
-        "entries",
-        "first_key",
-        "last_key",
-        "url_encoded",
-    )
 
     def __init__(
         self, head: bytes, entries: bytes, tail: bytes, location: S3Location, *, url_encoded: bool
@@ -215,11 +217,27 @@ class BytesPage:
         if self._content is None:
             self._content = self.columns()
         if self._content is None:
-            document = b"".join((self._head, self.entries, self._tail))
-            self._content = columns_of_document(
-                document, self._location, url_encoded=self.url_encoded
-            )
+            self._content = self._parsed_as_xml()
         return self._content
+
+    def _parsed_as_xml(self) -> Columns:
+        # The document declares no entities, so there are none to expand.
+        try:
+            root = ElementTree.fromstring(self._head + self.entries + self._tail)  # noqa: S314
+        except ElementTree.ParseError as error:
+            what = f"the answer is not valid XML ({error})"
+            raise server_fault(self._location, what) from error
+        names = [_name(child) for child in root]
+        among = names[names.index("Contents") : len(names) - names[::-1].index("Contents")]
+        if any(name in among for name in _READ_BY_BOTOCORE):
+            what = "the answer has an element among the entries that is none"
+            raise server_fault(self._location, what)
+        entries = [_entry(child) for child in root if _name(child) == "Contents"]
+        if self.url_encoded:
+            for entry in entries:
+                if key := entry.get("Key"):
+                    entry["Key"] = unquote_plus(key)
+        return _columns_of_entries(entries, self._location)
 
     def before(self, place: int) -> BytesPage:
         """The page without the entry that begins at this place in `entries`, and all after it.
@@ -240,7 +258,7 @@ class BytesPage:
         except UnicodeDecodeError:
             return None
         key = unquote_plus(text).encode() if self.url_encoded else found[1]
-        require_key(key, self._location)
+        _require_key(key, self._location)
         return key
 
     def _require_keys_of(self, columns: Columns) -> None:
@@ -248,12 +266,12 @@ class BytesPage:
         keys, prefix = columns.keys, self._location.key.encode()
         ways = _written(prefix, url_encoded=True) if columns.encoded else (prefix,)
         if any(have(keys.block, way, keys.starts) for way in ways):
-            rows = np.flatnonzero(keys.ends - keys.starts > KEY_BYTES)
+            rows = np.flatnonzero(keys.ends - keys.starts > _KEY_BYTES)
         else:
             rows = np.arange(len(keys))
         if len(rows):
             for key in columns.key_bytes(rows):
-                require_key(key, self._location)
+                _require_key(key, self._location)
 
 
 def _take_entries(
@@ -282,3 +300,82 @@ def _written(key: bytes, *, url_encoded: bool) -> Iterable[bytes]:
     amazon = quote_plus(key, safe="/*").replace("~", "%7E")
     ways = (amazon, quote_plus(key, safe="/"), quote(key, safe="/"), quote_plus(key))
     return [way.encode() for way in dict.fromkeys(ways)]
+
+
+def _columns_of_entries(entries: Iterable[_Entry], location: S3Location) -> Columns:
+    """The columns of entries that botocore or a parser has read."""
+    objects = [_object_of(entry, location) for entry in entries]
+    if len({each.storage_class for each in objects}) > _CLASSES:
+        raise server_fault(location, f"one page has more than {_CLASSES} storage classes")
+    return Columns.of(objects)
+
+
+def _require_key(key: bytes, location: S3Location) -> None:
+    """Refuses a key that has another prefix, or is longer than S3 allows."""
+    if not key.startswith(location.key.encode("utf-8", "surrogatepass")):
+        raise server_fault(location, f"the server listed another key, {shown(key)}")
+    if len(key) > _KEY_BYTES:
+        raise server_fault(
+            location,
+            f"the server listed a key of {len(key):,} bytes, and S3 allows {_KEY_BYTES:,}. It "
+            f"begins with {shown(key)}",
+        )
+
+
+def _as_written(entry: Mapping[str, Any]) -> _Entry:
+    """An entry that botocore has made values of, as text again."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else str(value)
+        for name, value in entry.items()
+    }
+
+
+def _entry(element: ElementTree.Element) -> _Entry:
+    entry: dict[str, str | None] = {}
+    for each in element:
+        name = _name(each)
+        # Twice is as bad as not at all.
+        entry[name] = None if name in entry else each.text or ""
+    return entry
+
+
+def _name(element: ElementTree.Element) -> str:
+    """The element's name without its namespace."""
+    return element.tag.rpartition("}")[2]
+
+
+def _object_of(entry: _Entry, location: S3Location) -> S3Object:
+    key = entry.get("Key")
+    if not key:
+        raise server_fault(location, "an entry has no key, or several")
+    in_utf8 = key.encode("utf-8", "surrogatepass")
+    _require_key(in_utf8, location)
+
+    def value(name: str, read: Callable[[str], Any], default: str | None = None) -> Any:
+        text = entry.get(name, default)
+        found = None if text is None else read(text)
+        if found is None:
+            which = "missing, or there twice" if text is None else f"not valid: {shown(text)}"
+            raise server_fault(location, f"the {name} of {shown(in_utf8)} is {which}")
+        return found
+
+    return S3Object(
+        last_modified=value("LastModified", _moment),
+        key=key,
+        etag=value("ETag", str, "").strip('"'),
+        size=value("Size", lambda text: int(text) if _SIZE.fullmatch(text) else None),
+        storage_class=value("StorageClass", str, "") or "STANDARD",
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    """A time in UTC, in whichever form botocore reads it."""
+    try:
+        try:
+            return parse_time(text)
+        except ValueError:
+            time: datetime = parse_timestamp(text)
+        return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
+    # What its parsers raise, and what it raises itself where none of them can read the text.
+    except (ValueError, OverflowError, RuntimeError, TypeError):
+        return None

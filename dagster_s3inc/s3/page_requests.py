@@ -3,17 +3,18 @@
 A request that the server does not answer would outlive the time that a scan may take: the client's
 own timeouts, times its retries, add up to minutes, and nothing can stop a thread that waits. So
 where there is a time limit, requests are sent by threads of their own (`Workers`), and whoever
-waits for them stops waiting when the time is over. The thread is abandoned; it ends when the
-client gives up, and does not keep the process from ending.
+waits for them stops waiting when the time is over. The thread is abandoned; it ends when the client
+gives up, and does not keep the process from ending.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from math import inf
 from queue import Empty, SimpleQueue
-from threading import Event, Lock, Thread
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dagster_s3inc.core.page import Page
@@ -33,6 +34,7 @@ _LEAST_GRACE: Final = 2.0
 _GRACE_BEYOND: Final = 5.0
 
 _Job = Callable[[], Any]
+_Outcome = tuple[Any, Exception | None]
 
 
 class Answer(NamedTuple):
@@ -43,14 +45,12 @@ class Answer(NamedTuple):
         token: What the server goes on by; None at the end of the listing.
         headers: The HTTP headers, by lower-case names.
         seconds: How long the request took.
-        cpu: How long this thread worked on it.
     """
 
     page: Page
     token: str | None
-    headers: Mapping[str, str]
-    seconds: float
-    cpu: float
+    headers: Mapping[str, str] = {}
+    seconds: float = 0.0
 
 
 class PageRequests:
@@ -59,24 +59,12 @@ class PageRequests:
     Args:
         client: The boto3 client.
         location: The prefix that is listed.
-        page_size: The most objects of a page; None leaves it to the server.
     """
 
-    def __init__(
-        self, client: S3Client, location: S3Location, *, page_size: int | None = None
-    ) -> None:
-        self.location = location
-        self._client = client
-        self._limit: Any = {} if page_size is None else {"MaxKeys": page_size}
-        self._lock = Lock()
-        self._sent = 0
+    def __init__(self, client: S3Client, location: S3Location) -> None:
+        self._client, self.location = client, location
 
-    @property
-    def sent(self) -> int:
-        """How many requests have been sent; retries of botocore are not counted."""
-        return self._sent
-
-    def ask(self, *, after: bytes | None = None, token: str | None = None) -> Answer:
+    def ask(self, after: bytes | None, token: str | None = None) -> Answer:
         """Asks for one page.
 
         Args:
@@ -91,15 +79,13 @@ class PageRequests:
             where["ContinuationToken"] = token
         elif after is not None:
             where["StartAfter"] = _text(after)
-        began, worked = time.monotonic(), time.thread_time()
+        began = time.monotonic()
         response = self._list(Prefix=self.location.key, **where)
-        following = self._following(response)
         return Answer(
             page=page_of(response, self.location),
-            token=following,
+            token=self._following(response),
             headers=response["ResponseMetadata"].get("HTTPHeaders", {}),
             seconds=time.monotonic() - began,
-            cpu=time.thread_time() - worked,
         )
 
     def folders(self, prefix: bytes) -> list[bytes]:
@@ -112,22 +98,19 @@ class PageRequests:
         return [each["Prefix"].encode() for each in response.get("CommonPrefixes", ())]
 
     def _list(self, **what: Any) -> Any:
-        with self._lock:
-            self._sent += 1
+        location = self.location
         try:
-            with translated_failures(f"list {self.location}"), entries_taken_out(self._client):
-                return self._client.list_objects_v2(
-                    Bucket=self.location.bucket, **self._limit, **what
-                )
+            with translated_failures(f"list {location}"), entries_taken_out(self._client):
+                return self._client.list_objects_v2(Bucket=location.bucket, **what)
         except UnicodeEncodeError as error:
             raise ConfigurationError(
-                f"Could not list {self.location!r}: this is not text that can be sent ({error}). "
+                f"Could not list {location!r}: this is not text that can be sent ({error}). "
                 f"Check the prefix"
             ) from error
         except (ValueError, TypeError, OverflowError, RuntimeError) as error:
             # So botocore fails at a LastModified or a Size that it cannot read.
             raise server_fault(
-                self.location, f"the answer has a value that is not valid (botocore: {error})"
+                location, f"the answer has a value that is not valid (botocore: {error})"
             ) from error
 
     def _following(self, response: Any) -> str | None:
@@ -162,33 +145,45 @@ class Workers:
     Args:
         location: What is listed, for messages.
         deadline: When the scan shall end, by `time.monotonic`; None means never.
+
+    Attributes:
+        began: When the scan began, by `time.monotonic`.
+        given: How many jobs were given so far.
+        under_way: How many of them were not taken back.
     """
 
     def __init__(self, location: S3Location, deadline: float | None) -> None:
         self.began = time.monotonic()
+        self.given = self.under_way = 0
         self._location = location
         self._deadline = inf if deadline is None else deadline
         budget = self._deadline - self.began
         self._grace = min(max(_TICK_SECONDS - budget, _GRACE_BEYOND), max(budget, _LEAST_GRACE))
         self._end = self._deadline + self._grace
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._done: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
-        self._closed = Event()
+        self._done: SimpleQueue[_Outcome] = SimpleQueue()
         self._threads = 0
-        self.under_way = 0
-        """How many jobs were given and not taken back."""
 
     def __del__(self) -> None:
         self.close()
 
-    def submit(self, job: _Job) -> None:
-        """Begins with a job."""
+    def submit(self, job: _Job, *, ahead: bool = False) -> None:
+        """Begins with a job.
+
+        Args:
+            job: What to do.
+            ahead: Whether something else is done meanwhile. If not, and there is no deadline, the
+                job is done at once: a thread would cost a fifth of a request's time.
+        """
+        self.given += 1
         self.under_way += 1
+        if self._deadline == inf and not ahead:
+            self._done.put(_outcome(job))
+            return
         if self._threads < self.under_way:
             self._threads += 1
             name = f"s3inc-request-{self._threads}"
-            arguments = (self._jobs, self._done, self._closed)
-            Thread(target=_work, args=arguments, name=name, daemon=True).start()
+            Thread(target=_work, args=(self._jobs, self._done), name=name, daemon=True).start()
         self._jobs.put(job)
 
     @property
@@ -219,12 +214,11 @@ class Workers:
     def map(self, function: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
         """The results of calls, in any order; nothing else is under way."""
         for value in values:
-            self.submit(lambda value=value: function(value))  # type: ignore[misc]
+            self.submit(partial(function, value), ahead=True)
         return [self.result() for _ in range(self.under_way)]
 
     def close(self) -> None:
         """Lets each thread end when it has done what it is doing."""
-        self._closed.set()
         for _ in range(self._threads):
             self._jobs.put(None)
         self._threads = 0
@@ -250,19 +244,17 @@ class Workers:
         return None if seconds == inf else max(0.0, seconds)
 
 
-def _work(
-    jobs: SimpleQueue[_Job | None],
-    done: SimpleQueue[tuple[Any, Exception | None]],
-    closed: Event,
-) -> None:
+def _work(jobs: SimpleQueue[_Job | None], done: SimpleQueue[_Outcome]) -> None:
     while (job := jobs.get()) is not None:
-        try:
-            result = None if closed.is_set() else job()
-            # A page that nobody wants any more is not kept.
-            done.put((None if closed.is_set() else result, None))
-        except Exception as error:  # noqa: BLE001 # raised again where the result is taken
-            done.put((None, error))
+        done.put(_outcome(job))
         del job
+
+
+def _outcome(job: _Job) -> _Outcome:
+    try:
+        return job(), None
+    except Exception as error:  # noqa: BLE001 # raised again where the result is taken
+        return None, error
 
 
 def _text(key: bytes) -> str:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
-
-import numpy as np
 
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.columns import Columns
@@ -20,7 +18,7 @@ from dagster_s3inc.core.ledger import LedgerReader
 from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import Backlog, Building, ScanResult
-from dagster_s3inc.core.page import ColumnsPage, Page, Rest
+from dagster_s3inc.core.page import Page, Rest
 from dagster_s3inc.core.reprocess import narrower
 from dagster_s3inc.core.reprocessing import emitted_before
 from dagster_s3inc.core.scan import MAX_INDEX_BYTES, scan, scan_backlog
@@ -31,6 +29,7 @@ from dagster_s3inc.s3.listing import (
     MAX_CONCURRENT_REQUESTS,
     Listing,
     ListingMemory,
+    OnPage,
     open_listing,
 )
 from dagster_s3inc.s3.location import S3Location
@@ -38,9 +37,7 @@ from dagster_s3inc.s3.location import S3Location
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["MAX_INDEX_BYTES", "TIME_BUDGET", "OnPage", "Scan", "Scanner"]
-
-OnPage = Callable[[int, int], None]
+__all__ = ["MAX_INDEX_BYTES", "TIME_BUDGET", "Scan", "Scanner"]
 
 TIME_BUDGET: Final = timedelta(seconds=15)
 """Dagster gives a sensor 60 s, and by default all sensors share one thread."""
@@ -55,9 +52,6 @@ _BACKLOG_HELD: Final = timedelta(minutes=15)
 
 # The cursor that is given and the one that is returned, of two evaluations at a time.
 _REMEMBERED: Final = 4
-
-# Objects in a page that is put together here.
-_PAGE: Final = 4000
 
 
 class Scan(NamedTuple):
@@ -170,30 +164,33 @@ class Scanner:
                 self._remember(given, result, memory)
                 return Scan(result, 0, backlog.now)
         began = time.monotonic()
+        deadline = None if self._budget is None else began + self._budget.total_seconds()
 
-        def attempt(at: Checkpoint) -> Scan:
-            return self._scan(
-                client,
-                location,
-                at,
-                memory,
-                began=began,
-                selection=selection,
-                limits=limits,
-                adopt=adopt,
-                ledger=ledger,
-                on_page=on_page,
-            )
+        def listed_and_scanned(checkpoint: Checkpoint) -> Scan:
+            has_index = memory.index is not None
+            place, after = _listed(location, checkpoint, selection, has_index=has_index)
+            with self._listed(
+                client, place, memory.index, after=after, deadline=deadline, on_page=on_page
+            ) as listing:
+                result = scan(
+                    checkpoint,
+                    _within(listing, deadline),
+                    now=listing.server_time,
+                    selection=selection,
+                    limits=limits,
+                    index=memory.index,
+                    ledger=ledger,
+                    adopt=adopt,
+                    building=memory.building,
+                    may_be_cut=deadline is not None and listing.may_be_cut,
+                    max_index_bytes=self._max_index_bytes,
+                )
+            return Scan(result, listing.requests, listing.server_time)
 
         try:
-            done = attempt(checkpoint)
+            done = listed_and_scanned(checkpoint)
         except KeyOrderError:
-            # The server has another order than that of the keys. From now on whole listings are
-            # read, and sorted here.
-            has_index = memory.index is not None
-            place, _ = _listed(location, checkpoint, selection, has_index=has_index)
-            self._listings.note_disorder(place)
-            done = attempt(_begun_anew(checkpoint))
+            done = listed_and_scanned(_begun_anew(checkpoint))
         now = time.monotonic()
         until = now + _BACKLOG_LISTINGS * (now - began)
         self._remember(
@@ -238,69 +235,47 @@ class Scanner:
         place, _ = _listed(location, checkpoint, selection, has_index=True)
 
         def found() -> list[Columns]:
-            listing = open_listing(
-                client,
-                place,
-                max_concurrent_requests=self._most_requests,
-                memory=self._listings,
-            )
-            with closing(listing.pages) as pages:
-                coming = pages if listing.may_be_cut else _sorted(pages, b"")
-                again = emitted_before(checkpoint, coming, selection=selection, index=index)
+            with self._listed(client, place, index) as listing:
+                again = emitted_before(checkpoint, listing.pages, selection=selection, index=index)
                 return [each.packed() for each in again]
 
         try:
             columns = found()
         except KeyOrderError:
-            self._listings.note_disorder(place)
             columns = found()
         for each in columns:
             yield from each.objects()
 
-    def _scan(
+    @contextmanager
+    def _listed(
         self,
         client: S3Client,
-        location: S3Location,
-        checkpoint: Checkpoint,
-        memory: _Memory,
+        place: S3Location,
+        index: Index | None,
         *,
-        began: float,
-        selection: Selection,
-        limits: ScanLimits,
-        adopt: bool,
-        ledger: LedgerReader | None,
-        on_page: OnPage | None,
-    ) -> Scan:
-        has_index = memory.index is not None
-        place, after = _listed(location, checkpoint, selection, has_index=has_index)
-        deadline = None if self._budget is None else began + self._budget.total_seconds()
-        is_sorted = self._listings.recall(place).in_key_order
-        listing = open_listing(
-            client,
-            place,
-            after=after if after and is_sorted else None,
-            max_concurrent_requests=self._most_requests,
-            memory=self._listings,
-            deadline=deadline,
-        )
-        with closing(listing.pages):
-            pages: Iterator[Page | Rest] = _within(listing, deadline, on_page)
-            if not listing.may_be_cut:
-                pages = _sorted(pages, after)
-            result = scan(
-                checkpoint,
-                pages,
-                now=listing.server_time,
-                selection=selection,
-                limits=limits,
-                index=memory.index,
-                ledger=ledger,
-                adopt=adopt,
-                building=memory.building,
-                may_be_cut=self._budget is not None and listing.may_be_cut,
-                max_index_bytes=self._max_index_bytes,
+        after: bytes = b"",
+        deadline: float | None = None,
+        on_page: OnPage | None = None,
+    ) -> Iterator[Listing]:
+        """A listing while the block runs. After a `KeyOrderError`, the next one is sorted here."""
+        # There are a few pages in each segment, and nothing is listed behind the last one.
+        points = () if index is None else [each.last_key for each in index.segments[:-1]]
+        try:
+            listing = open_listing(
+                client,
+                place,
+                after=after or None,
+                split_points=[key for key in points if key],
+                max_concurrent_requests=self._most_requests,
+                memory=self._listings,
+                deadline=deadline,
+                on_page=on_page,
             )
-        return Scan(result, listing.requests, listing.server_time)
+            with closing(listing.pages):
+                yield listing
+        except KeyOrderError:
+            self._listings.of(place).in_key_order = False
+            raise
 
     def _recall(self, given: str | None, selection: Selection) -> _Memory:
         with self._lock:
@@ -351,9 +326,7 @@ def _begun_anew(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, reprocess=replace(reprocess, after=""))
 
 
-def _within(
-    listing: Listing, deadline: float | None, on_page: OnPage | None
-) -> Iterator[Page | Rest]:
+def _within(listing: Listing, deadline: float | None) -> Iterator[Page | Rest]:
     """The pages that come in time, at least one; and a `Rest` if there are more."""
     last: bytes | None = None
     for page in listing.pages:
@@ -361,20 +334,5 @@ def _within(
         if last is not None and is_late and listing.may_be_cut:
             yield Rest(last)
             return
-        if on_page is not None:
-            on_page(len(page), listing.requests)
         yield page
         last = page.last_key or last
-
-
-def _sorted(pages: Iterator[Page] | Iterator[Page | Rest], after: bytes) -> Iterator[Page]:
-    """The pages of a whole listing in the order of the keys, behind one of them."""
-    parts = [page.parsed().packed() for page in pages if not isinstance(page, Rest) and len(page)]
-    if not parts:
-        return
-    whole = Columns.concatenated(parts)
-    keys = whole.key_bytes()
-    order = [row for row in sorted(range(len(keys)), key=keys.__getitem__) if keys[row] > after]
-    rows = np.array(order, np.intp)
-    for start in range(0, len(rows), _PAGE):
-        yield ColumnsPage(whole.only(rows[start : start + _PAGE]))

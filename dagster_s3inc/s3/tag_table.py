@@ -24,13 +24,14 @@ Where one of these does not hold, there are no columns, and a real parser must r
 from __future__ import annotations
 
 import re
-from functools import cache, lru_cache
+from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dagster_s3inc.core.columns import Columns, Numbers, Rows, Texts
+from dagster_s3inc.core.columns import Columns, Numbers, Rows, Texts, microseconds
 from dagster_s3inc.core.key_order import have, windows
 
 __all__ = ["CLOSE", "OPEN", "is_familiar", "read_columns"]
@@ -60,18 +61,19 @@ _REPEATED: Final = b"ChecksumAlgorithm"
 _NAME: Final = re.compile(rb"<(\w+)/?>")
 _AMAZON: Final = b"<Key>\0</Key><LastModified>\0</LastModified><ETag>\0</ETag>"
 
-# A time is as long as one of these, and each of its characters lies between those of the two. Only
-# these fractions are read by every Python.
+# A time is as long as one of these, with other digits. Only these fractions are read by every
+# Python.
 _TIMES: Final = {
-    len(least): (np.frombuffer(least, np.uint8), np.frombuffer(greatest, np.uint8))
-    for least, greatest in (
-        (b"0000-00-00T00:00:00Z", b"9999-19-39T29:59:59Z"),
-        (b"0000-00-00T00:00:00.000Z", b"9999-19-39T29:59:59.999Z"),
-        (b"0000-00-00T00:00:00.000000Z", b"9999-19-39T29:59:59.999999Z"),
+    len(each): each
+    for each in (
+        b"0000-00-00T00:00:00Z",
+        b"0000-00-00T00:00:00.000Z",
+        b"0000-00-00T00:00:00.000000Z",
     )
 }
-# Where the digits of year, month, day, hour, minute, second and fraction are.
-_DIGITS: Final = ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19), (20, 26))
+_FIRST_YEAR: Final = microseconds(datetime.min.replace(tzinfo=timezone.utc))
+
+_QUOTES: Final = (b"&quot;", b"&#34;", b'"', b"")
 
 # So many digits fit 64 bits, whichever they are.
 _SIZE_DIGITS: Final = 18
@@ -221,19 +223,15 @@ class _Reader:
     def _without_quotes(self, etag: Texts) -> tuple[Texts, bytes]:
         """The ETags without the quotes that all of them have, and these quotes."""
         entities = np.count_nonzero(self._all == ord("&"))
-        if entities:
-            # No other entity can then be anywhere.
-            _require(entities == 2 * len(etag))
-            quotes: tuple[bytes, ...] = (b"&quot;", b"&#34;")
-        else:
-            quotes = (b'"', b"")
-        for quote in quotes:
-            length = len(quote)
-            if all(have(self._entries, quote, at) for at in (etag.starts, etag.ends - length)):
-                etag = Texts(self._entries, etag.starts + length, etag.ends - length)
-                break
-        else:
-            raise _UnfamiliarError
+        quote = next(
+            each
+            for each in _QUOTES
+            if have(self._entries, each, etag.starts)
+            and have(self._entries, each, etag.ends - len(each))
+        )
+        # No other entity can then be anywhere.
+        _require(entities == (2 * len(etag) if b"&" in quote else 0))
+        etag = Texts(self._entries, etag.starts + len(quote), etag.ends - len(quote))
         _require((etag.starts <= etag.ends).all())
         if b'"' in self._entries:
             # Who uses a parser strips as many as there are.
@@ -244,19 +242,17 @@ class _Reader:
     def _microseconds(self, modified: Texts) -> Numbers:
         length = int(modified.ends[0] - modified.starts[0])
         _require((modified.ends - modified.starts == length).all() and length in _TIMES)
-        least, greatest = _TIMES[length]
+        least = np.frombuffer(_TIMES[length], np.uint8)
+        greatest = np.frombuffer(_TIMES[length].replace(b"0", b"9"), np.uint8)
         texts = self._characters(modified.starts, length)
         # What is less than the least is, without a sign, very much more.
         _require((texts - least <= greatest - least).all())
-        year, month, day, hour, minute, second, fraction = _numbers_in(texts)
-        _require((year >= 1).all() and (month >= 1).all() and (month <= 12).all())
-        _require((day >= 1).all() and (hour < 24).all())
-        months = (year - 1970) * 12 + month - 1
-        first, following = (_days_before(each) for each in (months, months + 1))
-        days = first + day - 1
-        _require((days < following).all())
-        seconds = ((days * 24 + hour) * 60 + minute) * 60 + second
-        moments: Numbers = seconds * 1_000_000 + fraction
+        try:
+            times = texts.view(f"S{length}").astype(f"S{length - 1}").astype("datetime64[us]")
+        except ValueError:
+            raise _UnfamiliarError from None
+        moments: Numbers = times.ravel().astype(np.int64)
+        _require((moments >= _FIRST_YEAR).all())
         return moments
 
     def _sizes(self, size: Texts) -> Numbers:
@@ -273,56 +269,18 @@ class _Reader:
         return sizes
 
     def _classes(self, span: Texts) -> tuple[npt.NDArray[np.uint8], tuple[str, ...]]:
-        codes = np.zeros(len(span), np.uint8)
-        names: list[str] = []
-        lengths = span.ends - span.starts
-        left = np.arange(len(span))
-        while len(left):
-            text = span[left[0]]
-            _require(_CLASS.fullmatch(text) and len(names) < _CLASSES)
-            is_same = lengths[left] == len(text)
-            if text:
-                rows = np.flatnonzero(is_same)
-                found = windows(self._entries, len(text))[span.starts[left[rows]]]
-                is_same[rows] = found.view(f"S{len(text)}") == text
-            name = text.decode() or "STANDARD"
-            if name not in names:
-                names.append(name)
-            codes[left[is_same]] = names.index(name)
-            left = left[~is_same]
-        return codes, tuple(names)
+        texts = span.to_list()
+        found = dict.fromkeys(texts)
+        _require(len(found) <= _CLASSES and all(map(_CLASS.fullmatch, found)))
+        names = {text: text.decode() or "STANDARD" for text in found}
+        class_names = tuple(dict.fromkeys(names.values()))
+        places = {text: class_names.index(name) for text, name in names.items()}
+        return np.array([places[text] for text in texts], np.uint8), class_names
 
     def _characters(self, starts: Rows, length: int) -> npt.NDArray[np.uint8]:
         """The characters of equally long texts, a row for each text."""
         texts: npt.NDArray[np.uint8] = windows(self._entries, length)[starts].view(np.uint8)
         return texts.reshape(-1, length)
-
-
-def _numbers_in(times: npt.NDArray[np.uint8]) -> Numbers:
-    """Year, month, day, hour, minute, second and microsecond of each time; a row for each of them.
-
-    All by one product of matrices, of floats, which numpy makes several times as fast.
-    """
-    weights = _weights(times.shape[1])
-    sums = weights @ times.T - ord("0") * weights.sum(1, keepdims=True)
-    numbers: Numbers = sums.astype(np.int64)
-    return numbers
-
-
-@cache
-def _weights(length: int) -> npt.NDArray[np.float64]:
-    """What each digit of a time of this length is worth in each of its numbers."""
-    weights = np.zeros((len(_DIGITS), length))
-    for row, (start, end) in enumerate(_DIGITS):
-        for at in range(start, min(end, length - 1)):
-            weights[row, at] = 10.0 ** (end - 1 - at)
-    return weights
-
-
-def _days_before(months: Numbers) -> Numbers:
-    """How many days are between 1970 and the beginning of each month, counted from 1970."""
-    days: Numbers = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
-    return days
 
 
 def _require(condition: Any) -> None:

@@ -84,7 +84,6 @@ class IncrementalSensor:
         reporter: Reports what a tick saw to the source asset; None if there is no such asset.
         ledger_cache: What has been read of the ledger.
         states_reader: Reads what has become of the batches.
-        said: What this process has said and does not say again.
     """
 
     name: str
@@ -103,7 +102,6 @@ class IncrementalSensor:
     reporter: SourceReporter | None = None
     ledger_cache: LedgerCache = field(default_factory=LedgerCache, compare=False)
     states_reader: StatesReader = field(default_factory=StatesReader, compare=False)
-    said: set[str] = field(default_factory=set, compare=False)
 
     def evaluate(self, context: dg.SensorEvaluationContext) -> dg.SensorResult:
         """Does what one tick does. Has no side effects.
@@ -197,13 +195,12 @@ class _Tick:
             cache.clear()
         is_asked_for = sensor.max_concurrent_requests != MAX_CONCURRENT_REQUESTS
         if is_asked_for or scan.requests > MAX_CONCURRENT_REQUESTS:
-            self._say_once(pool_warning(client, sensor.max_concurrent_requests))
+            bounded = pool_warning(client, sensor.max_concurrent_requests)
+            if bounded is not None:
+                self.notes.append(
+                    f"{bounded}; boto3.client('s3', config=...) can be the S3 resource."
+                )
         return scan
-
-    def _say_once(self, words: str | None) -> None:
-        if words is not None and words not in self.sensor.said:
-            self.sensor.said.add(words)
-            self.notes.append(f"{words}; boto3.client('s3', config=...) can be the S3 resource.")
 
     def _report(self, scan: Scan, gate: Gate, states: BatchStates) -> dg.SensorResult:
         sensor, result, log = self.sensor, scan.result, self.context.log

@@ -35,6 +35,16 @@ def bytes_with(keys: Iterable[str]) -> Page:
     return BytesPage(head, "".join(written).encode(), tail, PLACE, url_encoded=False)
 
 
+def with_small_pages(client: Any, size: int) -> Any:
+    """The client, whose listings come in pages of so many objects."""
+
+    def limit(params: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {**params, "MaxKeys": size}
+
+    client.meta.events.register("provide-client-params.s3.ListObjectsV2", limit)
+    return client
+
+
 def keys_of(page: Page) -> list[str]:
     return [key.decode() for key in page.parsed().key_bytes()]
 
@@ -68,7 +78,7 @@ class KeyServer:
         at = 0 if last is None else bisect_right(keys, self.order(last), key=self.order)
         some = keys[at : at + self.page_size]
         more = some[-1] if at + self.page_size < len(keys) else None
-        return Answer(self.page_with(some), more, {}, 0.0, 0.0)
+        return Answer(self.page_with(some), more)
 
 
 class DeafServer(KeyServer):

@@ -11,24 +11,34 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.cursor_format import encode_checkpoint
+from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.errors import CredentialsError
 from dagster_s3inc.s3.client import make_client, pool_warning
-from dagster_s3inc.s3.concurrent import (
+from dagster_s3inc.s3.key_ranges import discovered_split_points
+from dagster_s3inc.s3.listing import (
     MAX_CONCURRENT_REQUESTS,
-    Pace,
-    discovered_split_points,
+    Listing,
+    ListingMemory,
+    open_listing,
 )
-from dagster_s3inc.s3.listing import Listing, ListingMemory, open_listing
 from dagster_s3inc.s3.location import S3Location
+from dagster_s3inc.s3.scanner import Scanner
 from tests import faults
 from tests.faults import faulty_proxy
-from tests.s3.keyed import keys_of
+from tests.s3.keyed import keys_of, with_small_pages
 from tests.servers import S3Server
 
 PAGE = 5
 FOLDERS, IN_FOLDER = 10, 20
 KEYS = [f"in/{day:02}/{number:03}" for day in range(FOLDERS) for number in range(IN_FOLDER)]
 PAGES = len(KEYS) // PAGE
+POINTS = [key.encode() for key in KEYS[4 * PAGE - 1 : -1 : 4 * PAGE]]
+
+# Requests that take so long make several at a time worth it.
+FAR = 0.08
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +62,7 @@ def _no_thread_is_left() -> Iterator[None]:
 @pytest.fixture
 def _far_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests seem to take long."""
-    monkeypatch.setattr(Pace, "worth", lambda _: 8)
+    monkeypatch.setattr("dagster_s3inc.s3.listing._NEAR_SECONDS", 0.0)
 
 
 def client_of(server: S3Server) -> Any:
@@ -60,34 +70,54 @@ def client_of(server: S3Server) -> Any:
 
 
 def opened(client: Any, place: S3Location, **more: Any) -> Listing:
-    return open_listing(client, place, page_size=PAGE, **more)
+    return open_listing(with_small_pages(client, PAGE), place, **more)
 
 
 def keys_in(listing: Listing) -> list[str]:
     return [key for page in listing.pages for key in keys_of(page)]
 
 
-def warm(client: Any, place: S3Location) -> ListingMemory:
+def warm(place: S3Location) -> ListingMemory:
     """The memory of a listing that found the server far away."""
     memory = ListingMemory()
-    keys_in(opened(client, place, max_concurrent_requests=1, memory=memory))
-    memory.note_concurrent_requests(place, 8)
+    memory.of(place).seconds = FAR
     return memory
 
 
-def test_split_points_of_the_last_listing_cost_no_request(
-    moto: S3Server, place: S3Location
-) -> None:
+def test_exact_split_points_cost_no_request(moto: S3Server, place: S3Location) -> None:
     """Where nothing has changed, as many requests are sent as one at a time."""
-    client = client_of(moto)
-    memory = warm(client, place)
+    client, memory = client_of(moto), warm(place)
     for _ in range(2):
-        memory.note_concurrent_requests(place, 8)
-        listing = opened(client, place, memory=memory)
+        listing = opened(client, place, memory=memory, split_points=POINTS)
         assert keys_in(listing) == KEYS
         assert listing.concurrent_requests == 8
         assert listing.requests == PAGES
         assert listing.may_be_cut
+        memory.of(place).seconds = FAR
+
+
+def test_segments_of_the_index_are_split_points(
+    moto: S3Server, place: S3Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a scan remembers splits the next listing, and that costs no request."""
+    monkeypatch.setattr("dagster_s3inc.core.index._OBJECTS", 4 * PAGE)
+    monkeypatch.setattr("dagster_s3inc.s3.listing._NEAR_SECONDS", 60.0)
+    client, scanner, sent = with_small_pages(client_of(moto), PAGE), Scanner(), []
+    selection = ObjectFilter().selection(place.key, bucket=place.bucket)
+    checkpoint, given = Checkpoint(), None
+    client.meta.events.register(
+        "provide-client-params.s3.ListObjectsV2", lambda params, **_: sent.append(params)
+    )
+    for _ in range(2):
+        sent.clear()
+        done = scanner.scan(
+            client, place, checkpoint, given=given, selection=selection, limits=ScanLimits()
+        )
+        assert len(sent) == done.requests == PAGES
+        checkpoint, given = done.result.checkpoint, encode_checkpoint(done.result.checkpoint)
+        monkeypatch.setattr("dagster_s3inc.s3.listing._NEAR_SECONDS", 0.0)
+    points = {each["StartAfter"].encode() for each in sent if "StartAfter" in each}
+    assert points == set(POINTS)
 
 
 def test_split_points_may_be_outdated(
@@ -98,14 +128,16 @@ def test_split_points_may_be_outdated(
     keys = {f"{number:03}" for number in range(100)}
     for key in keys:
         client.put_object(Bucket=place.bucket, Key=key, Body=b"")
-    memory = warm(client, place)
-    for key in [*map(bytes.decode, memory.recall(place).split_points[::2]), "020", "021", "022"]:
+    points = ["019", "039", "059", "079"]
+    for key in ["019", "059", "020", "021", "022"]:
         client.delete_object(Bucket=place.bucket, Key=key)
         keys.discard(key)
     for key in ["0", "0305", *(f"040-{number}" for number in range(12)), "999"]:
         client.put_object(Bucket=place.bucket, Key=key, Body=b"")
         keys.add(key)
-    listing = opened(client, place, memory=memory)
+    listing = opened(
+        client, place, memory=warm(place), split_points=[point.encode() for point in points]
+    )
     assert keys_in(listing) == sorted(keys)
     assert listing.concurrent_requests == 8
 
@@ -123,22 +155,23 @@ def test_folders_are_discovered(moto: S3Server, place: S3Location) -> None:
 def test_few_pages_cost_no_request(moto: S3Server, place: S3Location) -> None:
     """A listing of few pages is read one request at a time, known or not."""
     client, place = client_of(moto), S3Location(place.bucket, "few/")
-    memory = ListingMemory()
-    for _ in range(2):
-        listing = opened(client, place, memory=memory)
+    memory = warm(place)
+    for points in ([], [b"few/19"]):
+        listing = opened(client, place, memory=memory, split_points=points)
         assert len(keys_in(listing)) == 7 * PAGE
         assert (listing.requests, listing.concurrent_requests) == (7, 1)
-        memory.note_concurrent_requests(place, 8)
 
 
 def test_a_near_server_is_asked_one_request_at_a_time(
     moto: S3Server, place: S3Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where requests take no longer than the work on their pages, there is one at a time."""
-    monkeypatch.setattr(Pace, "worth", lambda _: 1)
-    listing = opened(client_of(moto), place)
-    assert keys_in(listing) == KEYS
-    assert (listing.requests, listing.concurrent_requests) == (PAGES, 1)
+    monkeypatch.setattr("dagster_s3inc.s3.listing._NEAR_SECONDS", 60.0)
+    memory = ListingMemory()
+    for _ in range(2):
+        listing = opened(client_of(moto), place, memory=memory, split_points=POINTS)
+        assert keys_in(listing) == KEYS
+        assert (listing.requests, listing.concurrent_requests) == (PAGES, 1)
 
 
 @pytest.mark.parametrize(("most", "connections", "used"), [(3, 8, 3), (8, 2, 2), (1, 8, 1)])
@@ -146,9 +179,10 @@ def test_concurrent_requests_are_bounded(
     moto: S3Server, place: S3Location, most: int, connections: int, used: int
 ) -> None:
     """There are no more at a time than asked for, and than the client keeps connections."""
-    memory = warm(client_of(moto), place)
     client = moto.client(config=Config(max_pool_connections=connections))
-    listing = opened(client, place, memory=memory, max_concurrent_requests=most)
+    listing = opened(
+        client, place, memory=warm(place), max_concurrent_requests=most, split_points=POINTS
+    )
     assert keys_in(listing) == KEYS
     assert listing.concurrent_requests == used
 
@@ -160,39 +194,38 @@ def test_our_client_keeps_a_connection_for_each_request(monkeypatch: pytest.Monk
     assert config.max_pool_connections == MAX_CONCURRENT_REQUESTS
 
 
-def test_a_client_that_keeps_few_connections_is_said(moto: S3Server) -> None:
-    """Where the client bounds the requests at a time, the warning says how to change that."""
-    client = client_of(moto)
-    assert pool_warning(client, 8) is None
-    warning = pool_warning(client, 9)
+def test_a_client_that_keeps_few_connections_is_said_once(
+    moto: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the client bounds the requests at a time, one warning says how to change that."""
+    monkeypatch.setattr("dagster_s3inc.s3.client._said", set())
+    assert pool_warning(client_of(moto), 8) is None
+    warning = pool_warning(client_of(moto), 9)
     assert warning is not None
     assert "at most 8 requests at a time, not 9" in warning
     assert "max_pool_connections=9" in warning
+    assert pool_warning(client_of(moto), 9) is None
 
 
 @pytest.mark.parametrize("read", [1, 2, 20])
 def test_a_reader_may_stop(moto: S3Server, place: S3Location, read: int) -> None:
     """Who stops early has seen the first part, goes on after it, and leaves no thread."""
-    client = client_of(moto)
-    memory = warm(client, place)
-    marks = memory.recall(place).split_points
-    listing = opened(client, place, memory=memory)
+    client, memory = client_of(moto), warm(place)
+    listing = opened(client, place, memory=memory, split_points=POINTS)
     with closing(listing.pages) as pages:
         found = [key for _ in range(read) for key in keys_of(next(pages))]
     assert found == KEYS[: read * PAGE]
-    assert memory.recall(place).split_points == marks
-    rest = opened(client, place, memory=memory, after=found[-1].encode())
+    last = found[-1].encode()
+    rest = opened(client, place, memory=memory, split_points=POINTS, after=last)
     assert keys_in(rest) == KEYS[read * PAGE :]
-    assert abs(len(memory.recall(place).split_points) - len(marks)) <= 1
 
 
 @pytest.mark.parametrize("at", [3, 12, 30])
 def test_a_failure_of_any_request_is_an_error(moto: S3Server, place: S3Location, at: int) -> None:
     """Whichever request fails, the listing fails, in our words; the threads end."""
-    memory = warm(client_of(moto), place)
     with faulty_proxy(moto) as (proxy, server):
         proxy.faults.extend([*[None] * at, faults.error(403, "InvalidAccessKeyId")])
-        listing = opened(client_of(server), place, memory=memory)
+        listing = opened(client_of(server), place, memory=warm(place), split_points=POINTS)
         with pytest.raises(CredentialsError, match="Could not list s3://concurrent/in/"):
             keys_in(listing)
         assert listing.concurrent_requests == 8
@@ -202,7 +235,7 @@ def test_a_failure_of_any_request_is_an_error(moto: S3Server, place: S3Location,
 def test_a_failed_discovery_is_an_error(moto: S3Server, place: S3Location) -> None:
     """If it cannot be found out where to split, the listing fails as well."""
     with faulty_proxy(moto) as (proxy, server):
-        proxy.faults.extend([*[None] * 16, faults.error(403, "InvalidAccessKeyId")])
+        proxy.faults.extend([*[None] * 10, faults.error(403, "InvalidAccessKeyId")])
         with pytest.raises(CredentialsError, match="Could not list s3://concurrent/in/"):
             keys_in(opened(client_of(server), place))
 
@@ -224,7 +257,6 @@ def test_a_server_by_paths_is_asked_one_request_at_a_time(
         assert len(found) == len(keys)
         assert set(found) == keys
         assert (listing.requests, listing.concurrent_requests) == (24, 1)
-        memory.note_concurrent_requests(place, 8)
 
 
 def folders_of(keys: list[str], asked: list[bytes]) -> Callable[[bytes], list[bytes]]:

@@ -173,7 +173,7 @@ def test_exact_split_points_cost_no_request(each: int, at_a_time: int) -> None:
 def test_small_ranges_are_joined() -> None:
     """Split points that are much too many do not make as many requests."""
     keys = [f"{number:04}" for number in range(2000)]
-    server, ranges = KeyServer(keys, page_size=20), KeyRanges(PLACE)
+    server, ranges = KeyServer(keys, page_size=20, page_with=bytes_with), KeyRanges(PLACE)
     ranges.split(key.encode() for key in keys)
     assert [key for some in pages_of(server, ranges, some_chance()) for key in some] == keys
     assert 100 <= server.requests <= 400
@@ -200,7 +200,7 @@ def put_all(*pages: tuple[list[str], str | None], in_key_order: bool = True) -> 
     for keys, token in pages:
         range_ = ranges.take()
         assert range_ is not None
-        ranges.put(range_, Answer(columns_with(keys), token, {}, 0.0, 0.0))
+        ranges.put(range_, Answer(columns_with(keys), token))
 
 
 @pytest.mark.parametrize("in_key_order", [True, False])

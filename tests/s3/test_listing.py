@@ -6,8 +6,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.errors import (
@@ -19,7 +17,6 @@ from dagster_s3inc.errors import (
 from dagster_s3inc.s3.listing import (
     Listing,
     ListingMemory,
-    _ListedKeys,
     open_listing,
 )
 from dagster_s3inc.s3.location import S3Location
@@ -87,7 +84,7 @@ def test_many_pages_make_one_listing(client: Any, bucket: str) -> None:
         client.put_object(Bucket=bucket, Key=key, Body=b"")
     listing = open_listing(client, S3Location(bucket, "n/"))
     pages = list(listing.pages)
-    assert [len(some) for some in pages] == [1000, 100]
+    assert listing.requests == 2
     found = [key for some in pages for key in keys_of(some)]
     assert len(found) == 1100
     assert set(found) == keys
@@ -156,7 +153,7 @@ def keys_in(listing: Listing) -> list[str]:
 @pytest.mark.parametrize("budget", [None, 3600])
 @pytest.mark.parametrize("second", [["b"], ["a", "c"], ["d", "c"]])
 def test_another_order_is_noticed_and_listed(second: list[str], budget: int | None) -> None:
-    """A listing that goes back raises; opened again, it is listed whole, in the server's order."""
+    """A listing that goes back raises; opened again, it is listed whole, and sorted."""
     deadline = None if budget is None else time.monotonic() + budget
     place, memory = S3Location("bucket"), ListingMemory()
     pages = pages_of(["a", "b"], second)
@@ -167,7 +164,7 @@ def test_another_order_is_noticed_and_listed(second: list[str], budget: int | No
         keys_in(listing)
     again = open_listing(client, place, memory=memory, deadline=deadline)
     assert not again.may_be_cut
-    assert keys_in(again) == ["x/1", "x-1", "a"]
+    assert keys_in(again) == ["a", "x-1", "x/1"]
     assert not open_listing(client, place, memory=memory, deadline=deadline).may_be_cut
     assert open_listing(client, place, deadline=deadline).may_be_cut
 
@@ -178,13 +175,13 @@ def test_a_first_page_in_another_order_is_noticed() -> None:
     client = client_answering(*[page(*entries_of("b", "a"))] * 2)
     with pytest.raises(KeyOrderError):
         open_listing(client, S3Location("bucket"), memory=memory)
-    assert keys_in(open_listing(client, S3Location("bucket"), memory=memory)) == ["b", "a"]
+    assert keys_in(open_listing(client, S3Location("bucket"), memory=memory)) == ["a", "b"]
 
 
 def test_a_disorder_that_passes_is_forgotten() -> None:
     """Who lists in order after all may be cut again."""
     place, memory = S3Location("bucket"), ListingMemory()
-    memory.note_disorder(place)
+    memory.of(place).in_key_order = False
     client = client_answering(*pages_of(["a", "b"], ["c"]), page())
     assert keys_in(open_listing(client, place, memory=memory)) == ["a", "b", "c"]
     assert open_listing(client, place, memory=memory).may_be_cut
@@ -203,34 +200,47 @@ def test_a_key_that_is_listed_twice_is_an_error(pages: list[list[str]]) -> None:
     """In whatever order a server lists, it lists no key twice; it may get another chance."""
     place, memory = S3Location("bucket"), ListingMemory()
     for _ in range(2):
-        memory.note_disorder(place)
+        memory.of(place).in_key_order = False
         with pytest.raises(
             ListingError, match=r"s3://bucket/: the server listed a key twice, [abc]\."
         ):
             keys_in(open_listing(client_answering(*pages_of(*pages)), place, memory=memory))
     memory = ListingMemory()
-    memory.note_disorder(place)
+    memory.of(place).in_key_order = False
     with pytest.raises(ListingError):
         keys_in(open_listing(client_answering(*pages_of(*pages)), place, memory=memory))
-    assert memory.recall(place).in_key_order
+    assert memory.of(place).in_key_order
 
 
-@given(
-    st.lists(st.integers(1, 9), max_size=30), st.none() | st.integers(0, 200), st.integers(0, 200)
-)
-def test_no_key_is_overlooked_that_is_listed_twice(
-    sizes: list[int], twice: int | None, at: int
-) -> None:
-    """Of any number of pages, the key that is listed twice is named, and no other."""
-    keys = [b"%d" % number for number in range(sum(sizes))]
-    if twice is not None and keys:
-        keys[at % len(keys)] = keys[twice % len(keys)]
-    repeated = {key for key in keys if keys.count(key) > 1}
-    listed, found = _ListedKeys(), set()
-    for size in sizes:
-        found.add(listed.add(keys[:size]))
-        del keys[:size]
-    assert found - {None} == repeated
+def test_a_server_that_goes_round_in_circles_is_left() -> None:
+    """Where the pages repeat for ever, the listing ends as soon as one comes again."""
+    place, memory = S3Location("bucket"), ListingMemory()
+    memory.of(place).in_key_order = False
+    rounds = [
+        page(*entries_of(key), truncated="true", token=f"{n}{key}")
+        for n in range(9)
+        for key in "cba"
+    ]
+    client = client_answering(*rounds[:4])
+    with pytest.raises(ListingError, match=r"the server listed a key twice, c\."):
+        keys_in(open_listing(client, place, memory=memory))
+
+
+def test_a_disorder_is_forgotten_once() -> None:
+    """A listing that shows an order after all is believed, and not again and again."""
+    known = ListingMemory().of(S3Location("bucket"))
+    for may_trust in (True, False, False):
+        known.in_key_order = False
+        known.trust()
+        assert known.in_key_order == may_trust
+
+
+def test_another_prefix_is_not_known() -> None:
+    """What is known of one prefix is not taken for another."""
+    memory, here = ListingMemory(), S3Location("bucket", "in/")
+    memory.of(here).in_key_order = False
+    assert not memory.of(here).in_key_order
+    assert memory.of(S3Location("bucket", "out/")).in_key_order
 
 
 @pytest.mark.parametrize("is_ordered", [True, False])
@@ -239,7 +249,7 @@ def test_tokens_that_lead_back_are_an_error(tokens: list[str], is_ordered: bool)
     """A token that came before ends the listing, also where the pages seem to go on."""
     memory = ListingMemory()
     if not is_ordered:
-        memory.note_disorder(S3Location("bucket"))
+        memory.of(S3Location("bucket")).in_key_order = False
     pages = [
         page(*entries_of(f"{number}"), truncated="true", token=token)
         for number, token in enumerate(tokens)
@@ -261,10 +271,11 @@ def test_a_server_that_does_not_go_on_is_listed_from_the_beginning(keys: list[st
     """An answer with what lies before the key to go on from means that there is no such order."""
     place, memory = S3Location("bucket"), ListingMemory()
     client = client_answering(*[page(*entries_of(*keys))] * 2)
-    for _ in range(2):
-        with pytest.raises(KeyOrderError):
-            open_listing(client, place, after=b"b", memory=memory)
-    assert keys_in(open_listing(client, place, memory=memory)) == keys
+    with pytest.raises(KeyOrderError):
+        open_listing(client, place, after=b"b", memory=memory)
+    again = open_listing(client, place, after=b"b", memory=memory)
+    assert not again.may_be_cut
+    assert keys_in(again) == [key for key in keys if key > "b"]
 
 
 def test_a_server_by_paths_is_not_gone_on_with(
@@ -278,7 +289,7 @@ def test_a_server_by_paths_is_not_gone_on_with(
         open_listing(seaweedfs.client(), place, after=b"a-1", memory=memory)
     listing = open_listing(seaweedfs.client(), place, memory=memory)
     assert not listing.may_be_cut
-    assert sorted(keys_in(listing)) == ["a-1", "a.1", "a/1"]
+    assert keys_in(listing) == ["a-1", "a.1", "a/1"]
 
 
 @pytest.mark.parametrize("after", [b"\xed\xa0\x80", b"a\xff"])

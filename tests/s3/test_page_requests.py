@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -14,11 +15,11 @@ import pytest
 from botocore.config import Config
 
 from dagster_s3inc.errors import EndpointError
-from dagster_s3inc.s3.concurrent import Pace
 from dagster_s3inc.s3.listing import ListingMemory, open_listing
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.page_requests import Workers
 from tests.faults import Exchange, FaultyProxy, faulty_proxy
+from tests.s3.keyed import with_small_pages
 from tests.servers import S3Server, fill
 
 PLACE = S3Location("slow")
@@ -43,14 +44,18 @@ def hanging(moto: S3Server, after: int) -> Iterator[tuple[FaultyProxy, Any, Even
         proxy.faults.extend([*[None] * after, *[hang] * 40])
         config = Config(read_timeout=60, max_pool_connections=8, retries={"total_max_attempts": 6})
         try:
-            yield proxy, server.client(config=config), event
+            yield proxy, with_small_pages(server.client(config=config), 5), event
         finally:
             event.set()
 
 
-def read(client: Any, memory: ListingMemory, *, budget: float) -> int:
+# Behind every fourth page.
+POINTS = [b"%03d" % number for number in range(19, 100, 20)]
+
+
+def read(client: Any, memory: ListingMemory, *, budget: float, points: Any = ()) -> int:
     deadline = time.monotonic() + budget
-    listing = open_listing(client, PLACE, memory=memory, page_size=5, deadline=deadline)
+    listing = open_listing(client, PLACE, memory=memory, deadline=deadline, split_points=points)
     with closing(listing.pages) as pages:
         return sum(len(page) for page in pages)
 
@@ -95,29 +100,30 @@ def until_it_is_answered(action: Callable[[], int]) -> None:
             return
 
 
-def test_concurrent_requests_that_hang_are_given_up(
-    moto: S3Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Requests that are sent ahead are not waited for either."""
-    monkeypatch.setattr(Pace, "worth", lambda _: 8)
+def far_away() -> ListingMemory:
+    """The memory of a listing that found the server far away."""
     memory = ListingMemory()
-    assert read(moto.client(), memory, budget=60) == 100
+    memory.of(PLACE).seconds = 0.08
+    return memory
+
+
+def test_concurrent_requests_that_hang_are_given_up(moto: S3Server) -> None:
+    """Requests that are sent ahead are not waited for either."""
+    memory = far_away()
     with hanging(moto, 6) as (proxy, client, _):
         with pytest.raises(EndpointError):
-            read(client, memory, budget=0.3)
+            read(client, memory, budget=0.3, points=POINTS)
         assert proxy.requests > 7
         with pytest.raises(EndpointError, match="has not answered"):
             read(client, memory, budget=0.3)
 
 
-def test_who_stops_early_may_list_again(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_stops_early_may_list_again(moto: S3Server) -> None:
     """Requests that are under way when a listing is closed are no reason to wait."""
-    monkeypatch.setattr(Pace, "worth", lambda _: 8)
-    memory = ListingMemory()
-    assert read(moto.client(), memory, budget=60) == 100
+    memory = far_away()
     with hanging(moto, 6) as (_, client, event):
         deadline = time.monotonic() + 60
-        listing = open_listing(client, PLACE, memory=memory, page_size=5, deadline=deadline)
+        listing = open_listing(client, PLACE, memory=memory, deadline=deadline, split_points=POINTS)
         with closing(listing.pages) as pages:
             next(pages)
             next(pages)
@@ -142,11 +148,12 @@ def test_a_listing_in_another_order_has_more_time(monkeypatch: pytest.MonkeyPatc
 def test_threads_end_with_who_uses_them() -> None:
     """Threads that nobody uses any more end."""
     workers = Workers(PLACE, None)
-    assert sorted(workers.map(lambda number: number + 1, range(5))) == [1, 2, 3, 4, 5]
+    threads = workers.map(lambda _: threading.current_thread(), range(5))
     assert not workers.is_busy
-    closed = workers._closed
     del workers
-    assert closed.is_set()
+    for each in threads:
+        each.join(30)
+        assert not each.is_alive()
 
 
 PROGRAM = """

@@ -243,8 +243,11 @@ def test_plain_client_is_an_s3_resource(moto: S3Server, bucket: str, put: Any) -
         sensor(dg.build_sensor_context(resources={"s3": "not a client"}))
 
 
-def test_client_with_fewer_connections_is_said_once(moto: S3Server, bucket: str) -> None:
+def test_client_with_fewer_connections_is_said_once(
+    moto: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Requests beyond the client's connections are a warning of the first tick, if asked for."""
+    monkeypatch.setattr("dagster_s3inc.s3.client._said", set())
     said = r"keeps 10 connections, .* at most 10 .*[.]Config\(max_pool_connections=11\)"
     options: dict[str, Any] = {"name": "x", "uri": f"s3://{bucket}/in/", "job": ingest}
     sensor = build_s3_incremental_sensor(**options, max_concurrent_requests=11)
