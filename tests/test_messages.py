@@ -118,6 +118,8 @@ def errors_in(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     """A class and the text that is given to it; or, in a table, that stands beside it."""
     if isinstance(node, ast.Call) and node.args:
         yield name_of(node.func), node.args[0]
+        if len(node.args) > 1:
+            yield name_of(node.args[0]), node.args[1]
     elif isinstance(node, ast.Tuple) and len(node.elts) == 2:
         yield name_of(node.elts[0]), node.elts[1]
 
