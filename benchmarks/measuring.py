@@ -3,147 +3,105 @@
 from __future__ import annotations
 
 import contextlib
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-__all__ = ["Clock", "Found", "Measurement", "Task", "Work", "peak_memory", "reset_peak_memory"]
+from benchmarks.rows import Row
+
+__all__ = ["Clock", "Found", "Measurement", "Task", "Work", "memory", "peak_memory", "reset_peak"]
 
 _MB: Final = 1_000_000
 _STATUS: Final = Path("/proc/self/status")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """What one child is to do.
+class Task(NamedTuple):
+    """What a child is to do: a row, at these endpoints by the names of the moments."""
 
-    Attributes:
-        way: The name of the way in `benchmarks.ways`.
-        endpoint: The server's.
-        bucket: What is listed.
-        prefix: Below this.
-        since: What was modified at or after this is new; ISO 8601.
-        cursor: The checkpoint of the scan before, as the sensor stores it; empty without one.
-        lanes: How many requests at once, where the way can choose.
-        is_warm: It has been done once before in the same process, as by a sensor that ticks.
-    """
+    row: Row
+    endpoints: Mapping[str, str]
 
-    way: str
-    endpoint: str
-    bucket: str
-    prefix: str
-    since: str
-    cursor: str = ""
-    lanes: int = 1
-    is_warm: bool = False
+    @property
+    def endpoint(self) -> str:
+        """Where the row is listed."""
+        return self.endpoints[self.row.at]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a way found. None where it does not tell.
+    """What a way found. None where it does not say."""
 
-    Attributes:
-        listed: How many objects it saw.
-        digest: Of their keys.
-        new: How many of them it found to be new.
-        new_digest: Of their keys.
-        fast_pages: How many pages were read without botocore's parser.
-        cursor: The checkpoint that follows, as the sensor stores it.
-    """
-
-    listed: int | None = None
-    digest: str | None = None
-    new: int | None = None
-    new_digest: str | None = None
-    fast_pages: int | None = None
-    cursor: str = ""
+    listed: int | None = None  # how many objects it saw
+    digest: str | None = None  # of their keys
+    new: int | None = None  # how many of them it found to be new
+    new_digest: str | None = None  # of their keys
+    parsed_pages: int | None = None  # how many pages went through botocore's parser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One thing, done once in a process of its own.
+    """One row, measured once. Seconds are without imports and set-up; memory is in MB."""
 
-    Attributes:
-        task: What was done.
-        found: What it gave.
-        cpu: Seconds of CPU, user and system, all threads, without imports and set-up.
-        wall: Seconds.
-        peak: The most memory that the process had meanwhile, in MB, imports included.
-        base: What it had before.
-        requests: LIST requests, counted by the server.
-        server_cpu: Seconds of CPU of the server meanwhile.
-    """
-
-    task: Task
     found: Found
-    cpu: float
+    cpu: float  # of all threads, user and system
     wall: float
-    peak: float
-    base: float
-    requests: int
-    server_cpu: float
+    peak: float  # the most memory that the process had meanwhile
+    base: float  # what it had before its first tick, imports and client included
+    requests: int  # LIST requests, counted by the server
 
 
 class Clock:
-    """Counts CPU and wall time while it runs.
-
-    Attributes:
-        cpu: Seconds, of all threads of this process.
-        wall: Seconds.
-    """
+    """Counts CPU of all threads and time, both in seconds, while it runs."""
 
     def __init__(self) -> None:
         self.cpu = 0.0
         self.wall = 0.0
+        self.base = 0.0  # the memory before the first tick
+
+    def ready(self) -> None:
+        """Marks the moment before the first tick."""
+        self.base = memory()
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, sign: int = 1) -> Iterator[None]:
         """Counts the block."""
         wall, cpu = time.perf_counter(), time.process_time()
         try:
             yield
         finally:
-            self.cpu += time.process_time() - cpu
-            self.wall += time.perf_counter() - wall
+            self.cpu += sign * (time.process_time() - cpu)
+            self.wall += sign * (time.perf_counter() - wall)
 
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leaves the block out of a count that is running: it is the benchmark's own work."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        try:
-            yield
-        finally:
-            self.cpu -= time.process_time() - cpu
-            self.wall -= time.perf_counter() - wall
+    def paused(self) -> contextlib.AbstractContextManager[None]:
+        """Leaves a block out of a count that is running: it is the benchmark's own work."""
+        return self.running(-1)
 
 
 Work = Callable[[Clock], Callable[[], Found]]
-"""What is measured; it returns what, when the clock has stopped, tells what was found."""
+"""What is measured; it returns what says, once the clock has stopped, what was found."""
 
 
-def reset_peak_memory() -> float:
-    """Begins to measure the peak anew, where the system can; returns what is used now, in MB."""
+def reset_peak() -> None:
+    """Begins to measure the peak anew, where the system can."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS") if _STATUS.exists() else peak_memory()
+
+
+def memory() -> float:
+    """What this process uses now, in MB; 0 where Linux does not say it."""
+    return _status("VmRSS")
 
 
 def peak_memory() -> float:
-    """The most memory that this process has had, in MB.
+    """The most memory that this process has had since `reset_peak`, in MB.
 
-    From Linux's own count where there is one: `ru_maxrss` there is never less than what the
-    parent had.
+    Not by `ru_maxrss`, which is never less than what the parent had.
     """
-    if _STATUS.exists():
-        return _status("VmHWM")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / _MB
+    return _status("VmHWM")
 
 
 def _status(name: str) -> float:
-    [line] = [line for line in _STATUS.read_text().splitlines() if line.startswith(name + ":")]
-    return int(line.split()[1]) * 1024 / _MB
+    lines = _STATUS.read_text().splitlines() if _STATUS.exists() else []
+    return sum(int(line.split()[1]) * 1024 / _MB for line in lines if line.startswith(name + ":"))

@@ -1,0 +1,141 @@
+"""This package: whole ticks of its sensor, from the cursor to the run requests."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from benchmarks.content import FILTERS, Digest
+from benchmarks.measuring import Clock, Found, Task, Work
+from benchmarks.others import client_of
+from benchmarks.rows import Row
+from dagster_s3inc import BatchPolicy, ObjectFilter, build_s3_incremental_sensor
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+__all__ = ["SENSORS", "tick"]
+
+_NAME: Final = "benchmark"
+
+_GROUPS: Final = r"(?P<folder>landing/./.)/"
+
+SENSORS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "": {},
+    "globs": {"objects": ObjectFilter(**FILTERS["globs"])},
+    "sizes and classes": {"objects": ObjectFilter(**FILTERS["sizes and classes"])},
+    "groups": {"group_by": _GROUPS},
+    "all filters": {"objects": ObjectFilter(**FILTERS["all filters"]), "group_by": _GROUPS},
+    "in flight": {"max_in_flight": 10},
+    "in parts": {"time_budget": timedelta(seconds=0.25)},
+    "no budget": {"time_budget": None},
+    "one request": {"time_budget": None, "max_concurrent_requests": 1},
+    "all at once": {
+        "time_budget": None,
+        "batch": BatchPolicy(max_files=1000),
+        "max_batches_per_tick": 1_000_000,
+        "max_request_bytes": None,
+    },
+}
+"""The options of the sensors that are measured; what is not named is the default."""
+
+
+def tick(task: Task, clock: Clock) -> Work:
+    """A tick that lists everything; as many of them as a listing in parts takes."""
+    row = task.row
+    client = client_of(task.endpoint, row)
+    instance = dg.DagsterInstance.ephemeral()
+    # In production logs go to Dagster's storage; here there is only a terminal to fill.
+    logging.disable(logging.INFO)
+    sensor, cursor = _sensor(row), ""
+    clock.ready()
+    if row.before:
+        # All that is there counts as requested.
+        before = client_of(task.endpoints[row.at_before], row)
+        while not cursor or not _is_whole(cursor):
+            cursor = _evaluated(sensor, _context(instance, before, cursor)).cursor or ""
+    for number in range(row.in_flight):
+        _add_run(instance, f"s3://{row.bucket}/{row.prefix}", number)
+    parsed_pages = _count_parsed_pages(client)
+
+    def work(clock: Clock) -> Callable[[], Found]:
+        ticks: list[dg.SensorResult] = []
+        following: str | None = cursor
+        with clock.paused():
+            # A process that begins has no index.
+            mine = sensor if row.before == "index" else _sensor(row)
+        while following is not None and not (ticks and _is_whole(following)):
+            with clock.paused():
+                context = _context(instance, client, following)
+            ticks.append(_evaluated(mine, context))
+            following = ticks[-1].cursor
+        return lambda: _found(ticks, parsed_pages())
+
+    return work
+
+
+def _sensor(row: Row) -> dg.SensorDefinition:
+    return build_s3_incremental_sensor(
+        name=_NAME,
+        uri=f"s3://{row.bucket}/{row.prefix}",
+        job_name="job",
+        start_from="now" if row.before else "beginning",
+        **SENSORS[row.sensor],
+    )
+
+
+def _context(
+    instance: dg.DagsterInstance, client: S3Client, cursor: str
+) -> dg.SensorEvaluationContext:
+    """What Dagster has at hand before a tick; making it costs more than most ticks."""
+    context = dg.build_sensor_context(instance, cursor=cursor or None, resources={"s3": client})
+    assert context.resources.s3 is client
+    return context
+
+
+def _evaluated(sensor: dg.SensorDefinition, context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    data: Any = sensor(context)
+    assert isinstance(data, dg.SensorResult)
+    return data
+
+
+def _add_run(instance: dg.DagsterInstance, uri: str, number: int) -> None:
+    """Adds a run of the sensor that has not finished."""
+    tags = {
+        "dagster/sensor_name": _NAME,
+        "dagster/s3inc/source": uri,
+        "dagster/s3inc/batch_id": f"{number:024}",
+    }
+    run = dg.DagsterRun(job_name="job", status=dg.DagsterRunStatus.STARTED, tags=tags)
+    instance.add_run(run)
+
+
+def _is_whole(cursor: str) -> bool:
+    return json.loads(cursor)["partial_scan"] is None
+
+
+def _found(ticks: list[dg.SensorResult], parsed_pages: int) -> Found:
+    files = [
+        file["key"]
+        for data in ticks
+        for request in data.run_requests or ()
+        for file in request.run_config["resources"]["batch"]["config"]["files"]
+    ]
+    return Found(new=len(files), new_digest=str(Digest(files)), parsed_pages=parsed_pages)
+
+
+def _count_parsed_pages(client: S3Client) -> Callable[[], int]:
+    """From now on counts the answers whose entries went through botocore's parser."""
+    seen: list[None] = []
+
+    def count(parsed: dict[str, Any], **_: Any) -> None:
+        if "Contents" in parsed:
+            seen.append(None)
+
+    client.meta.events.register("after-call.s3.ListObjectsV2", count)
+    return lambda: len(seen)
