@@ -19,10 +19,8 @@ __all__ = ["FILTERS", "MOMENTS", "PAGE", "PREFIX", "SHARE", "SHARE_PREFIX", "Con
 PREFIX: Final = "landing/"
 
 SHARE_PREFIX: Final = PREFIX + "0/"
-"""The first of the folders below the prefix."""
-
 SHARE: Final = 1 / 16
-"""How much of the objects it holds."""
+"""So much of the objects is below that prefix."""
 
 PAGE: Final = 1000
 
@@ -37,7 +35,7 @@ FILTERS: Final[dict[str, dict[str, Any]]] = {
     "sizes and classes": _SIZES,
     "all filters": {**_GLOBS, **_SIZES},
 }
-"""The filters of sensors by the names of their options; each leaves out one object in about ten."""
+"""The filters of sensors by the names of their options; see `_passes`."""
 
 _FOLDERS: Final = 16 * 16
 _SEED: Final = 20261122
@@ -206,9 +204,7 @@ class _Copies(Sequence[Any]):
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, slice):
             return [self[each] for each in range(len(self))[at]]
-        if at >= len(self):
-            raise IndexError(at)
-        copy, row = divmod(at, len(self._texts))
+        copy, row = divmod(range(len(self))[at], len(self._texts))
         text = self._texts[row]
         if isinstance(text, bytes):
             return text.replace(PREFIX.encode(), f"{PREFIX}{copy}".encode(), 1)

@@ -58,9 +58,15 @@ def tick(task: Task, clock: Clock) -> Work:
         # All that is there counts as requested.
         before = client_of(task.endpoints[row.at_before], row)
         while not cursor or not _is_whole(cursor):
-            cursor = _evaluated(sensor, _context(instance, before, cursor)).cursor or ""
+            cursor = _evaluated(sensor, instance, before, cursor, Clock()).cursor or ""
     for number in range(row.in_flight):
-        _add_run(instance, f"s3://{row.bucket}/{row.prefix}", number)
+        tags = {
+            "dagster/sensor_name": _NAME,
+            "dagster/s3inc/source": f"s3://{row.bucket}/{row.prefix}",
+            "dagster/s3inc/batch_id": f"{number:024}",
+        }
+        run = dg.DagsterRun(job_name="job", status=dg.DagsterRunStatus.STARTED, tags=tags)
+        instance.add_run(run)
     parsed_pages = _count_parsed_pages(client)
 
     def work(clock: Clock) -> Callable[[], Found]:
@@ -70,9 +76,7 @@ def tick(task: Task, clock: Clock) -> Work:
             # A process that begins has no index.
             mine = sensor if row.before == "index" else _sensor(row)
         while following is not None and not (ticks and _is_whole(following)):
-            with clock.paused():
-                context = _context(instance, client, following)
-            ticks.append(_evaluated(mine, context))
+            ticks.append(_evaluated(mine, instance, client, following, clock))
             following = ticks[-1].cursor
         return lambda: _found(ticks, parsed_pages())
 
@@ -89,30 +93,20 @@ def _sensor(row: Row) -> dg.SensorDefinition:
     )
 
 
-def _context(
-    instance: dg.DagsterInstance, client: S3Client, cursor: str
-) -> dg.SensorEvaluationContext:
-    """What Dagster has at hand before a tick; making it costs more than most ticks."""
-    context = dg.build_sensor_context(instance, cursor=cursor or None, resources={"s3": client})
-    assert context.resources.s3 is client
-    return context
-
-
-def _evaluated(sensor: dg.SensorDefinition, context: dg.SensorEvaluationContext) -> dg.SensorResult:
+def _evaluated(
+    sensor: dg.SensorDefinition,
+    instance: dg.DagsterInstance,
+    client: S3Client,
+    cursor: str,
+    clock: Clock,
+) -> dg.SensorResult:
+    with clock.paused():
+        # What Dagster has at hand before a tick; making it costs more than most ticks.
+        context = dg.build_sensor_context(instance, cursor=cursor or None, resources={"s3": client})
+        assert context.resources.s3 is client
     data: Any = sensor(context)
     assert isinstance(data, dg.SensorResult)
     return data
-
-
-def _add_run(instance: dg.DagsterInstance, uri: str, number: int) -> None:
-    """Adds a run of the sensor that has not finished."""
-    tags = {
-        "dagster/sensor_name": _NAME,
-        "dagster/s3inc/source": uri,
-        "dagster/s3inc/batch_id": f"{number:024}",
-    }
-    run = dg.DagsterRun(job_name="job", status=dg.DagsterRunStatus.STARTED, tags=tags)
-    instance.add_run(run)
 
 
 def _is_whole(cursor: str) -> bool:

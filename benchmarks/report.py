@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from benchmarks.rows import LATENCY, ONE_REQUEST, Row
+from benchmarks.rows import ONE_REQUEST, Row
 from benchmarks.run import Results
 
 __all__ = ["Target", "documented", "report", "targets", "write_report"]
@@ -23,36 +23,9 @@ _HEAD: Final = """\
 # What listing costs
 
 Written by `python -m benchmarks`. For a million objects: how many times less CPU than boto3's
-paginator, how many times the wire, seconds of CPU (least and most of the rounds), seconds in all.
-"""
-
-_METHOD: Final = f"""\
-## How it was measured
-
-- Rows of this package are whole ticks of its sensor in Dagster: the cursor is read, the bucket
-  listed, run requests made, the cursor written. Options are the defaults, but for those that are
-  named. The client is boto3's with `max_pool_connections=32`, as many as the sensor sends requests
-  at a time by default.
-- CPU and time are for a million objects. The paginator, `get_objects`, s3fs and "one request at a
-  time" list a sixteenth of the bucket, and rows with percent-encoded keys a quarter of a million
-  objects. The MB are those of what was listed.
-- Each bucket has a million objects, but for those that are named. Changed pages are at random
-  places; half of the changes are new objects, half are old ones that were written anew. In a steady
-  tick, the process has made the tick before as well. A filter leaves out about one object in
-  sixteen.
-- The server is a process of its own on loopback, whose pages are written beforehand. The far one
-  answers each request {LATENCY * 1000:.0f} ms later.
-- Each measurement is a process of its own, whose client has sent one request. CPU is user and
-  system time of all threads. What the benchmark itself does to compare keys is left out.
-- Figures are the least of the rounds, since whatever else the machine does only adds. In each
-  round each row has its turn, and the paginator and the wire come again and again between them.
-- "MB above" is the most memory of the process, less what it had before its first tick, with all
-  imports and a client ("before").
-- All ways found the same objects, by number and by a digest of their keys, in as many requests as
-  there are pages (key ranges side by side, and parts, take some more), and every page of this
-  package was read without botocore's parser. Otherwise there would be no report.
-
-A network is not in it: bandwidth, TLS, and answers in chunks cost everyone more.
+paginator, how many times the wire, seconds of CPU (least and most of the rounds), seconds in all,
+MB above what the process took before its first tick, and what that was. How it is measured:
+[docs/performance.md](../../docs/performance.md#how-it-is-measured).
 """
 
 
@@ -111,7 +84,7 @@ def report(results: Results, peers: Mapping[str, str]) -> str:
     header = ("", "times less", "times the wire", "CPU s", "most", "s", "MB above", "before")
     rows = [_row(results, row) for row in results.of]
     table = _table((*header, "requests", "to reach"), rows)
-    return f"{_HEAD}\n{_place(results, peers)}\n\n{table}\n{_METHOD}"
+    return f"{_HEAD}\n{_place(results, peers)}\n\n{table}"
 
 
 def _row(results: Results, row: Row) -> Sequence[str]:

@@ -53,10 +53,6 @@ def _once(work: Work, endpoint: str, base: float) -> Measurement:
     )
 
 
-def _say(what: object) -> None:
-    print(json.dumps(what), flush=True)
-
-
 def main(name: str) -> None:
     """Imports, and then does tasks until there are no more."""
     module = importlib.import_module(f"benchmarks.{name}")
@@ -65,9 +61,10 @@ def main(name: str) -> None:
         if child == 0:
             try:
                 row, endpoints = json.loads(line)
-                _say(asdict(_measure(module, Task(Row(**row), endpoints))))
+                answer = asdict(_measure(module, Task(Row(**row), endpoints)))
             except BaseException:  # noqa: BLE001 - whatever it is, the parent raises it
-                _say({"error": traceback.format_exc()})
+                answer = {"error": traceback.format_exc()}
+            print(json.dumps(answer), flush=True)
             # Not exit: what the parent would do at its end is not to be done here.
             os._exit(0)
         os.waitpid(child, 0)
