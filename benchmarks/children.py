@@ -27,9 +27,7 @@ def running(
 ) -> Iterator[Callable[..., Any]]:
     """Runs `python -m benchmarks.MODULE ARGUMENT`; it ends with the block.
 
-    Yields:
-        What sends it its arguments, if there are any, and waits for its answer. Both are lines of
-        JSON. It raises a BenchmarkError if there is no answer, or one that is an error.
+    Yields what sends it arguments, if there are any, and returns its answer, both as lines of JSON.
     """
     process = subprocess.Popen(  # noqa: S603 - no shell, and no text from outside
         [python, "-m", f"benchmarks.{module}", argument],

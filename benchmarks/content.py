@@ -75,18 +75,13 @@ class Content:
     Keys say nothing about times, and changes are at random places. Every second change is a new
     object, the others are old ones that are written anew. A third of the entries have elements
     about checksums, a twentieth another storage class, a sixteenth the ETag of a multipart upload.
-
-    Attributes:
-        size: How many old objects there are.
-        now: When the changes have just happened.
-        is_encoded: Whether keys are such that a listing percent-encodes them.
-        times: How often the old objects are there, each time in another folder. The copies are
-            made while they are listed, so that ten million objects need little memory.
     """
 
-    size: int
-    now: datetime
-    is_encoded: bool = False
+    size: int  # so many old objects
+    now: datetime  # the changes have just happened
+    is_encoded: bool = False  # keys are such that a listing percent-encodes them
+    # How often the old objects are there, each time in another folder. The copies are made while
+    # they are listed, so that ten million objects need little memory.
     times: int = 1
 
     @cache  # noqa: B019 - there are few of them, and they live as long as the server
@@ -102,9 +97,7 @@ class Content:
             keys += [*old.keys[done:at], entry.key]
             entries += [*old.entries[done:at], entry.written()]
             done = at + replaces
-        keys += old.keys[done:]
-        entries += old.entries[done:]
-        return Bucket(keys, entries, old.is_plain)
+        return Bucket([*keys, *old.keys[done:]], [*entries, *old.entries[done:]], old.is_plain)
 
     @cache  # noqa: B019 - see above
     def expected(self, moment: str, prefix: str, oldest: int, sensor: str) -> dict[str, int | str]:

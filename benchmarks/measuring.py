@@ -7,26 +7,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from benchmarks.rows import Row
-
-__all__ = ["Clock", "Found", "Measurement", "Task", "Work", "memory", "peak_memory", "reset_peak"]
+__all__ = [
+    "Clock",
+    "Endpoints",
+    "Found",
+    "Measurement",
+    "Work",
+    "memory",
+    "peak_memory",
+    "reset_peak",
+]
 
 _MB: Final = 1_000_000
 _STATUS: Final = Path("/proc/self/status")
-
-
-class Task(NamedTuple):
-    """What a child is to do: a row, at these endpoints by the names of the moments."""
-
-    row: Row
-    endpoints: Mapping[str, str]
-
-    @property
-    def endpoint(self) -> str:
-        """Where the row is listed."""
-        return self.endpoints[self.row.at]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +73,9 @@ class Clock:
         """Leaves a block out of a count that is running: it is the benchmark's own work."""
         return self.running(-1)
 
+
+Endpoints = Mapping[str, str]
+"""The server's, by the names of the moments."""
 
 Work = Callable[[Clock], Callable[[], Found]]
 """What is measured; it returns what says, once the clock has stopped, what was found."""

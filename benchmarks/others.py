@@ -1,21 +1,27 @@
-"""Other ways to list. Each imports what it needs when it is used, since peers may be missing."""
+"""Other ways to list.
+
+Each prepares what is not measured, and returns what lists: pages of keys. It imports what it needs
+when it is used, since peers may be missing.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus, urlencode
 
 from benchmarks.content import Digest
-from benchmarks.measuring import Clock, Found, Task, Work
+from benchmarks.measuring import Clock, Endpoints, Found, Work
 from benchmarks.rows import Row
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["botocore", "client_of", "get_objects", "obstore_list", "paginator", "s3fs_find", "wire"]
+__all__ = ["client_of", "prepare"]
+
+Pages = Callable[[], Iterable[Iterable[str]]]
 
 # The server takes any; the clients insist on having some.
 _ANY: Final = "benchmark"
@@ -42,7 +48,23 @@ def client_of(endpoint: str, row: Row) -> S3Client:
     return client
 
 
-def wire(task: Task, clock: Clock) -> Work:
+def prepare(row: Row, endpoints: Endpoints, clock: Clock) -> Work:
+    """Prepares the way of a row. What the benchmark does with the keys does not count."""
+    way: Callable[[Row, str], Pages] = globals()[f"_{row.way}"]
+    pages = way(row, endpoints[row.at])
+    clock.ready()
+
+    def work(clock: Clock) -> Callable[[], Found]:
+        digest = Digest()
+        for page in pages():
+            with clock.paused():
+                digest.add(page)
+        return lambda: Found(listed=digest.count, digest=str(digest))
+
+    return work
+
+
+def _wire(row: Row, endpoint: str) -> Pages:
     """The same bytes, read with urllib3 on one connection, in which only the token is found."""
     import urllib3
 
@@ -52,19 +74,18 @@ def wire(task: Task, clock: Clock) -> Work:
         query = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
         if token:
             query["continuation-token"] = token
-        body = pool.request("GET", f"{task.endpoint}/{task.row.bucket}?{urlencode(query)}").data
+        body = pool.request("GET", f"{endpoint}/{row.bucket}?{urlencode(query)}").data
         # It stands before the entries.
         found = _TOKEN.search(body, 0, 1000)
         return body, found[1].decode() if found else ""
 
     read("nothing/", "")
-    clock.ready()
-    return _of_bytes(task, read)
+    return lambda: map(_keys_of, _bodies(row, read))
 
 
-def botocore(task: Task, clock: Clock) -> Work:
+def _botocore(row: Row, endpoint: str) -> Pages:
     """Botocore sends the requests; its parser sees the pages without their entries."""
-    client, taken = client_of(task.endpoint, task.row), [b""]
+    client, taken = client_of(endpoint, row), [b""]
 
     def take(response_dict: dict[str, Any], **_: Any) -> None:
         head, _, taken[0] = response_dict["body"].partition(b"<Contents>")
@@ -72,112 +93,81 @@ def botocore(task: Task, clock: Clock) -> Work:
 
     def read(prefix: str, token: str) -> tuple[bytes, str]:
         more: Any = {"ContinuationToken": token} if token else {}
-        page = client.list_objects_v2(Bucket=task.row.bucket, Prefix=prefix, **more)
+        page = client.list_objects_v2(Bucket=row.bucket, Prefix=prefix, **more)
         return taken[0], page.get("NextContinuationToken", "")
 
     client.meta.events.register("before-parse.*.ListObjectsV2", take)
-    clock.ready()
-    return _of_bytes(task, read)
+    return lambda: map(_keys_of, _bodies(row, read))
 
 
-def paginator(task: Task, clock: Clock) -> Work:
-    """boto3's paginator; keeps none of its pages."""
-    client = client_of(task.endpoint, task.row)
-    clock.ready()
-
-    def work(clock: Clock) -> Callable[[], Found]:
-        pages = client.get_paginator("list_objects_v2")
-        listed = pages.paginate(Bucket=task.row.bucket, Prefix=task.row.prefix)
-        return _of_pages(clock, ((each["Key"] for each in page["Contents"]) for page in listed))
-
-    return work
+def _paginator(row: Row, endpoint: str) -> Pages:
+    """boto3's paginator, of whose pages none is kept."""
+    pages = client_of(endpoint, row).get_paginator("list_objects_v2")
+    return lambda: (
+        (each["Key"] for each in page["Contents"])
+        for page in pages.paginate(Bucket=row.bucket, Prefix=row.prefix)
+    )
 
 
-def get_objects(task: Task, clock: Clock) -> Work:
-    """What dagster_aws offers a sensor: what was modified since yesterday, say."""
-    from dagster_aws.s3.sensor import get_objects as get
+def _get_objects(row: Row, endpoint: str) -> Pages:
+    """What dagster_aws offers a sensor: all that was modified since a moment, in a list."""
+    from dagster_aws.s3.sensor import get_objects
 
-    client, row = client_of(task.endpoint, task.row), task.row
-    since = datetime.now(timezone.utc) - timedelta(days=1)
-    clock.ready()
-
-    def work(_: Clock) -> Callable[[], Found]:
-        new = get(row.bucket, row.prefix, since_last_modified=since, client=client)
-        keys = [each["Key"] for each in new]
-        return lambda: Found(new=len(keys), new_digest=str(Digest(keys)))
-
-    return work
+    client, since = client_of(endpoint, row), datetime(2000, 1, 1, tzinfo=timezone.utc)
+    return lambda: [
+        (each["Key"] for each in found)
+        for found in [get_objects(row.bucket, row.prefix, since_last_modified=since, client=client)]
+    ]
 
 
-def s3fs_find(task: Task, clock: Clock) -> Work:
-    """s3fs: everything below the prefix, with its details."""
+def _s3fs(row: Row, endpoint: str) -> Pages:
+    """Everything below the prefix, with its details."""
     import s3fs
 
-    bucket = task.row.bucket
     files = s3fs.S3FileSystem(
         key=_ANY,
         secret=_ANY,
-        client_kwargs={"endpoint_url": task.endpoint, "region_name": _REGION},
+        client_kwargs={"endpoint_url": endpoint, "region_name": _REGION},
         use_listings_cache=False,
     )
     # Where nothing is found, it would ask with HEAD whether the key itself is there.
-    files.find(f"{bucket}/{task.row.prefix}0/")
-    clock.ready()
-
-    def work(clock: Clock) -> Callable[[], Found]:
-        found = files.find(f"{bucket}/{task.row.prefix}", detail=True)
-        return _of_pages(clock, [(path.removeprefix(f"{bucket}/") for path in found)])
-
-    return work
+    files.find(f"{row.bucket}/{row.prefix}0/")
+    return lambda: [
+        (path.removeprefix(f"{row.bucket}/") for path in found)
+        for found in [files.find(f"{row.bucket}/{row.prefix}", detail=True)]
+    ]
 
 
-def obstore_list(task: Task, clock: Clock) -> Work:
-    """obstore, which is written in Rust: chunks of 1,000 dictionaries, of which it keeps none."""
+def _obstore(row: Row, endpoint: str) -> Pages:
+    """It is written in Rust: chunks of 1,000 dictionaries, of which none is kept."""
     import obstore
     from obstore.store import S3Store
 
     store = S3Store(
-        task.row.bucket,
-        endpoint=task.endpoint,
+        row.bucket,
+        endpoint=endpoint,
         region=_REGION,
         access_key_id=_ANY,
         secret_access_key=_ANY,
         client_options={"allow_http": True},
     )
-
     list(obstore.list(store, "nothing/"))
-    clock.ready()
-
-    def work(clock: Clock) -> Callable[[], Found]:
-        chunks = obstore.list(store, task.row.prefix, chunk_size=1000)
-        return _of_pages(clock, ((each["path"] for each in chunk) for chunk in chunks))
-
-    return work
+    return lambda: (
+        (each["path"] for each in chunk)
+        for chunk in obstore.list(store, row.prefix, chunk_size=1000)
+    )
 
 
-def _of_bytes(task: Task, read: Callable[[str, str], tuple[bytes, str]]) -> Work:
+def _bodies(row: Row, read: Callable[[str, str], tuple[bytes, str]]) -> Iterator[bytes]:
     """Reads page after page; `read` takes prefix and token, and gives the bytes and the next."""
-
-    def bodies() -> Iterator[bytes]:
-        body, token = read(task.row.prefix, "")
+    body, token = read(row.prefix, "")
+    yield body
+    while token:
+        body, token = read(row.prefix, token)
         yield body
-        while token:
-            body, token = read(task.row.prefix, token)
-            yield body
-
-    return lambda clock: _of_pages(clock, map(_keys_of, bodies()))
 
 
 def _keys_of(body: bytes) -> Iterator[str]:
     # A generator, so that nothing of it is done before the clock is paused.
     for key in _KEY.findall(body):
         yield unquote_plus(key.decode())
-
-
-def _of_pages(clock: Clock, pages: Iterable[Iterable[str]]) -> Callable[[], Found]:
-    """Takes all pages; what it does with their keys does not count."""
-    digest = Digest()
-    for page in pages:
-        with clock.paused():
-            digest.add(page)
-    return lambda: Found(listed=digest.count, digest=str(digest))

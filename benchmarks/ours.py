@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from benchmarks.content import FILTERS, Digest
-from benchmarks.measuring import Clock, Found, Task, Work
+from benchmarks.measuring import Clock, Endpoints, Found, Work
 from benchmarks.others import client_of
 from benchmarks.rows import Row
 from dagster_s3inc import BatchPolicy, ObjectFilter, build_s3_incremental_sensor
@@ -19,7 +19,7 @@ from dagster_s3inc import BatchPolicy, ObjectFilter, build_s3_incremental_sensor
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-__all__ = ["SENSORS", "tick"]
+__all__ = ["SENSORS", "prepare"]
 
 _NAME: Final = "benchmark"
 
@@ -45,10 +45,9 @@ SENSORS: Final[Mapping[str, Mapping[str, Any]]] = {
 """The options of the sensors that are measured; what is not named is the default."""
 
 
-def tick(task: Task, clock: Clock) -> Work:
+def prepare(row: Row, endpoints: Endpoints, clock: Clock) -> Work:
     """A tick that lists everything; as many of them as a listing in parts takes."""
-    row = task.row
-    client = client_of(task.endpoint, row)
+    client = client_of(endpoints[row.at], row)
     instance = dg.DagsterInstance.ephemeral()
     # In production logs go to Dagster's storage; here there is only a terminal to fill.
     logging.disable(logging.INFO)
@@ -56,7 +55,7 @@ def tick(task: Task, clock: Clock) -> Work:
     clock.ready()
     if row.before:
         # All that is there counts as requested.
-        before = client_of(task.endpoints[row.at_before], row)
+        before = client_of(endpoints[row.at_before], row)
         while not cursor or not _is_whole(cursor):
             cursor = _evaluated(sensor, instance, before, cursor, Clock()).cursor or ""
     for number in range(row.in_flight):

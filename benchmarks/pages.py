@@ -13,14 +13,17 @@ __all__ = ["Bucket", "Entry", "QueryError", "list_objects", "write_bucket"]
 
 _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
 _MOST_KEYS: Final = 1000
+_CHECKSUM: Final = (
+    "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"
+)
 
 # Keys that are written alike with and without percent-encoding.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/_.-]*")
 
 # Further parameters change the answer in ways that are not known here.
-_KNOWN: Final = {
-    *("list-type", "prefix", "delimiter", "max-keys"),
-    *("start-after", "continuation-token", "encoding-type"),
+_KNOWN: Final = {"list-type", "prefix", "delimiter", "max-keys", "start-after"} | {
+    "continuation-token",
+    "encoding-type",
 }
 
 
@@ -44,12 +47,7 @@ class Entry(NamedTuple):
 
     def written(self) -> bytes:
         """The entry as S3 writes it, with the key percent-encoded."""
-        checksum = (
-            "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"
-            "<ChecksumType>FULL_OBJECT</ChecksumType>"
-            if self.has_checksum
-            else ""
-        )
+        checksum = _CHECKSUM if self.has_checksum else ""
         return (
             f"<Contents><Key>{_encoded(self.key)}</Key>"
             f"<LastModified>{self.modified}.000Z</LastModified>"

@@ -1,7 +1,6 @@
-"""The environment of the peers that cannot live beside the newest boto3.
+"""The environment of the peers, since s3fs needs a botocore that is months old.
 
-s3fs needs a botocore that is months old. So the peers get an environment of their own, which is
-made when it is first needed, and a worker of the benchmark runs in it.
+It is made when it is first needed, and a worker of the benchmark runs in it.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ _FOLDER: Final = Path(__file__).resolve().parents[1] / ".venv" / "benchmark-peer
 _PEERS: Final = ("s3fs>=2025.3", "obstore>=0.6")
 
 
-def peers_python(folder: Path = _FOLDER) -> str:
+def peers_python() -> str:
     """The Python of that environment, which is made if it is not there.
 
     Raises:
         BenchmarkError: The peers cannot be installed.
     """
-    python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    done = folder / "peers.txt"
+    python = _FOLDER / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    done = _FOLDER / "peers.txt"
     wanted = "\n".join((sys.version, *_PEERS))
     if not done.exists() or done.read_text() != wanted:
         command = [str(python), "-m", "pip", "install", "--quiet", *_PEERS]
         try:
-            venv.create(folder, with_pip=True, clear=True)
+            venv.create(_FOLDER, with_pip=True, clear=True)
             subprocess.run(command, check=True)  # noqa: S603 - no shell, no text from outside
         except subprocess.CalledProcessError as error:
             raise BenchmarkError(
-                f"The peers cannot be installed into {folder} ({error}). Without them: --no-peers"
+                f"The peers cannot be installed into {_FOLDER} ({error}). Without them: --no-peers"
             ) from None
         done.write_text(wanted)
     return str(python)

@@ -137,8 +137,8 @@ ROWS: Final = (
     _far(", 10 connections, which is boto3's default", connections=10),
     ONE_REQUEST,
     _other("dagster_aws get_objects", "get_objects", is_share=True, is_slow=True),
-    _other("s3fs find", "s3fs_find", "peers", is_share=True, is_slow=True),
-    _other("obstore list (Rust)", "obstore_list", "peers", is_slow=True),
+    _other("s3fs find", "s3fs", "peers", is_share=True, is_slow=True),
+    _other("obstore list (Rust)", "obstore", "peers", is_slow=True),
 )
 
 SHORT_ROWS: Final = tuple(

@@ -61,11 +61,8 @@ def measure(
 ) -> Results:
     """Measures rows, each time in a process of its own.
 
-    Args:
-        rows: What is measured, the wire and the paginator among them.
-        rounds: How often; slow rows are measured in each second round.
-        say: Is called with a line for each measurement.
-        peers: The Python of the peers' environment.
+    The wire and the paginator are among the rows. `say` is called with a line for each
+    measurement. `peers` is the Python of the peers' environment.
 
     Raises:
         BenchmarkError: A way did not find what is there.

@@ -1,11 +1,8 @@
 """A server that lists like S3 and does nothing else: `python -m benchmarks.server`.
 
-It listens on several ports of loopback, one for each moment of the buckets, and one of which each
-answer takes as long as that of a far server. The latency is waited for each request by itself, so
-requests that come side by side wait side by side, as they do on a network.
-
-It writes its ports in one line of JSON to standard output, and ends when standard input does, which
-is when its parent ends, however that ends.
+It listens on several ports of loopback, one for each moment of the buckets, and one whose answers
+take as long as those of a far server; requests that come side by side wait side by side. It writes
+its endpoints to standard output, and ends when standard input does, as when its parent ends.
 """
 
 from __future__ import annotations
@@ -16,66 +13,65 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from benchmarks.content import MOMENTS, Content
-from benchmarks.pages import Bucket, QueryError, list_objects
+from benchmarks.pages import QueryError, list_objects
 
 __all__ = ["FAR", "Service", "listen", "services_of"]
 
 FAR: Final = "far"
 """The port of the far server, at the moment when nothing has changed."""
 
-_REASONS: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 501: "Not Implemented"}
-_STATUS: Final = {"NoSuchBucket": 404, "NotImplemented": 501}
+_STATUS: Final = {
+    "NoSuchBucket": HTTPStatus.NOT_FOUND,
+    "NotImplemented": HTTPStatus.NOT_IMPLEMENTED,
+}
 
 
 class Service:
     """What one port answers.
 
-    Args:
-        bucket: Gives a bucket by its name.
-        latency: How many seconds each answer of a listing waits.
-        ask: Answers the benchmark's own questions: what is to be found in a bucket.
+    Buckets are at one moment. Listings wait for `latency` seconds. The paths below `/-/` answer
+    what the benchmark wants to know: how many requests came, and what is to be found.
     """
 
-    def __init__(
-        self,
-        bucket: Callable[[str], Bucket | None],
-        *,
-        latency: float = 0.0,
-        ask: Callable[[Mapping[str, str]], Any] | None = None,
-    ) -> None:
-        self._bucket, self._latency, self._ask = bucket, latency, ask
+    def __init__(self, contents: Mapping[str, Content], moment: str, latency: float = 0.0) -> None:
+        self._contents, self._moment, self._latency = contents, moment, latency
         self._requests = 0
 
     def answer(self, method: str, target: str) -> tuple[float, bytes]:
         """The whole answer, head and body, and how many seconds it is to wait."""
         url = urlsplit(target)
-        parameters = dict(parse_qsl(url.query, keep_blank_values=True))
+        given = dict(parse_qsl(url.query, keep_blank_values=True))
         if url.path == "/-/requests":
-            return 0.0, _answer(200, [b"%d" % self._requests])
-        if url.path == "/-/expected" and self._ask is not None:
-            return 0.0, _answer(200, [json.dumps(self._ask(parameters)).encode()])
+            return 0.0, _answer(HTTPStatus.OK, [b"%d" % self._requests])
+        if url.path == "/-/expected":
+            content = self._contents[given.pop("bucket")]
+            expected = content.expected(self._moment, oldest=int(given.pop("oldest")), **given)
+            return 0.0, _answer(HTTPStatus.OK, [json.dumps(expected).encode()])
         self._requests += 1
         name = unquote(url.path).strip("/")
         try:
             if method != "GET":
                 raise QueryError("NotImplemented", f"Only ListObjectsV2, not {method} {target}")
-            bucket = self._bucket(name)
-            if bucket is None:
+            if name not in self._contents:
                 raise QueryError("NoSuchBucket", f"There is no bucket {name!r}")
-            return self._latency, _answer(200, list_objects(name, bucket, parameters))
+            parts = list_objects(name, self._contents[name].at(self._moment), given)
+            return self._latency, _answer(HTTPStatus.OK, parts)
         except QueryError as error:
             text = (
                 f"<Error><Code>{error.code}</Code><Message>{escape(str(error))}</Message></Error>"
             )
-            return self._latency, _answer(_STATUS.get(error.code, 400), [text.encode()])
+            return self._latency, _answer(
+                _STATUS.get(error.code, HTTPStatus.BAD_REQUEST), [text.encode()]
+            )
 
 
 async def listen(service: Service) -> tuple[str, asyncio.Server]:
@@ -100,23 +96,13 @@ async def listen(service: Service) -> tuple[str, asyncio.Server]:
 
 def services_of(contents: Mapping[str, Content], latency: float) -> dict[str, Service]:
     """The services of all moments, and the far one."""
-
-    def at(moment: str, latency: float = 0.0) -> Service:
-        def bucket(name: str) -> Bucket | None:
-            return contents[name].at(moment) if name in contents else None
-
-        def ask(given: Mapping[str, str]) -> Any:
-            content, oldest = contents[given["bucket"]], int(given["oldest"])
-            return content.expected(moment, given["prefix"], oldest, given.get("sensor", ""))
-
-        return Service(bucket, latency=latency, ask=ask)
-
-    return {**{moment: at(moment) for moment in MOMENTS}, FAR: at("nothing", latency)}
+    services = {moment: Service(contents, moment) for moment in MOMENTS}
+    return {**services, FAR: Service(contents, "nothing", latency)}
 
 
-def _answer(status: int, parts: Sequence[bytes]) -> bytes:
+def _answer(status: HTTPStatus, parts: Sequence[bytes]) -> bytes:
     head = (
-        f"HTTP/1.1 {status} {_REASONS[status]}\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
         f"x-amz-request-id: {time.perf_counter_ns():016X}\r\n"
         f"x-amz-bucket-region: us-east-1\r\n"
         f"Date: {formatdate(usegmt=True)}\r\n"

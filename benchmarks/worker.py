@@ -1,8 +1,8 @@
 """A child of the benchmark: `python -m benchmarks.worker MODULE`.
 
-It imports a module of ways, once. Then, for each task that it reads as a line of JSON, it forks:
-the fork prepares, measures, and writes the result as a line of JSON. So everything is measured in
-a process of its own whose memory holds the imports and nothing else, and imports cost no time.
+It imports a module of ways, once. Then, for each row that it reads, it forks: the fork prepares,
+measures, and writes the result. So everything is measured in a process of its own whose memory
+holds the imports and nothing else, and imports cost no time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import asdict
 from types import ModuleType
 from typing import Any
 
-from benchmarks.measuring import Clock, Measurement, Task, Work, peak_memory, reset_peak
+from benchmarks.measuring import Clock, Measurement, Work, peak_memory, reset_peak
 from benchmarks.rows import Row
 
 __all__ = ["ask"]
@@ -30,10 +30,10 @@ def ask(endpoint: str, what: str) -> Any:
         return json.load(answer)
 
 
-def _measure(module: ModuleType, task: Task) -> Measurement:
+def _measure(module: ModuleType, row: Row, endpoints: dict[str, str]) -> Measurement:
     ready = Clock()
-    work: Work = getattr(module, task.row.way)(task, ready)
-    measured = [_once(work, task.endpoint, ready.base) for _ in range(task.row.times)]
+    work: Work = module.prepare(row, endpoints, ready)
+    measured = [_once(work, endpoints[row.at], ready.base) for _ in range(row.times)]
     return min(measured, key=lambda each: each.cpu)
 
 
@@ -61,7 +61,7 @@ def main(name: str) -> None:
         if child == 0:
             try:
                 row, endpoints = json.loads(line)
-                answer = asdict(_measure(module, Task(Row(**row), endpoints)))
+                answer = asdict(_measure(module, Row(**row), endpoints))
             except BaseException:  # noqa: BLE001 - whatever it is, the parent raises it
                 answer = {"error": traceback.format_exc()}
             print(json.dumps(answer), flush=True)

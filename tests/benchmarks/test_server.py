@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlencode
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from benchmarks import others, ours
 from benchmarks.content import Content
-from benchmarks.measuring import Clock, Task
+from benchmarks.measuring import Clock
 from benchmarks.pages import Entry, write_bucket
 from benchmarks.rows import PAGINATOR, WIRE, Row
 from benchmarks.run import check
@@ -58,10 +59,10 @@ def clients() -> Iterator[tuple[Any, Any]]:
         Entry(key, "2026-01-31T23:59:59", hashlib.md5(key.encode()).hexdigest(), len(key.encode()))  # noqa: S324
         for key in KEYS
     ]
-    bucket = write_bucket(entries)
+    made = Mock(Content, **{"at.return_value": write_bucket(entries)})
     with (
         moto_server() as moto,
-        served({"one": Service({"bucket": bucket}.get)}) as endpoints,
+        served({"one": Service({"bucket": made}, "nothing")}) as endpoints,
     ):
         client = moto.client()
         client.create_bucket(Bucket="bucket")
@@ -122,7 +123,7 @@ def test_what_it_cannot_answer_is_an_error(
 
 def test_only_listings_have_the_latency() -> None:
     """What the benchmark asks for itself is answered at once."""
-    service = Service({"bucket": write_bucket([])}.get, latency=0.25)
+    service = Service({"bucket": Content(10, datetime.now(timezone.utc))}, "nothing", latency=0.25)
     assert service.answer("GET", "/bucket?list-type=2")[0] == 0.25
     assert service.answer("GET", "/-/requests")[0] == 0.0
 
@@ -159,7 +160,7 @@ def endpoints() -> Iterator[dict[str, str]]:
 def test_ways_find_what_is_there(endpoints: dict[str, str], row: Row) -> None:
     """Each way finds what the server knows to be there, in as many requests as there are pages."""
     endpoint = endpoints[row.at]
-    work = getattr(ours if row.module == "ours" else others, row.way)(Task(row, endpoints), Clock())
+    work = (ours if row.module == "ours" else others).prepare(row, endpoints, Clock())
     place = {"bucket": row.bucket, "prefix": row.prefix, "sensor": row.sensor}
     expected = ask(endpoint, f"expected?{urlencode({**place, 'oldest': row.oldest})}")
     for _ in range(2):
