@@ -45,9 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             write_report(text, documented(results), _REPORT, _PAGE)
             print(f"The report: {_REPORT}")
-    except KeyboardInterrupt:
-        print("Ended.", file=sys.stderr)
-        return 130
     except BenchmarkError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -97,7 +97,7 @@ class Content:
             keys += [*old.keys[done:at], entry.key]
             entries += [*old.entries[done:at], entry.written()]
             done = at + replaces
-        return Bucket([*keys, *old.keys[done:]], [*entries, *old.entries[done:]], old.is_plain)
+        return Bucket([*keys, *old.keys[done:]], [*entries, *old.entries[done:]])
 
     @cache  # noqa: B019 - see above
     def expected(self, moment: str, prefix: str, oldest: int, sensor: str) -> dict[str, int | str]:

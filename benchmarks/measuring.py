@@ -9,16 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = [
-    "Clock",
-    "Endpoints",
-    "Found",
-    "Measurement",
-    "Work",
-    "memory",
-    "peak_memory",
-    "reset_peak",
-]
+__all__ = ["Clock", "Endpoints", "Found", "Measurement", "Work"]
 
 _MB: Final = 1_000_000
 _STATUS: Final = Path("/proc/self/status")
@@ -32,10 +23,9 @@ class Found:
     digest: str | None = None  # of their keys
     new: int | None = None  # how many of them it found to be new
     new_digest: str | None = None  # of their keys
-    parsed_pages: int | None = None  # how many pages went through botocore's parser
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """One row, measured once. Seconds are without imports and set-up; memory is in MB."""
 
@@ -48,30 +38,37 @@ class Measurement:
 
 
 class Clock:
-    """Counts CPU of all threads and time, both in seconds, while it runs."""
+    """Counts seconds, and those of CPU of all threads; notes this process's memory, in MB."""
 
     def __init__(self) -> None:
-        self.cpu = 0.0
-        self.wall = 0.0
-        self.base = 0.0  # the memory before the first tick
+        self.cpu = self.wall = 0.0
+        self.base = self.peak = 0.0
 
     def ready(self) -> None:
-        """Marks the moment before the first tick."""
-        self.base = memory()
+        """Notes the memory before the first tick."""
+        self.base = _memory("VmRSS")
 
     @contextlib.contextmanager
-    def running(self, sign: int = 1) -> Iterator[None]:
-        """Counts the block."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        try:
-            yield
-        finally:
-            self.cpu += sign * (time.process_time() - cpu)
-            self.wall += sign * (time.perf_counter() - wall)
+    def running(self) -> Iterator[None]:
+        """Counts the block, and notes the most memory that the process has in it."""
+        # Not by `ru_maxrss`, which is never less than what the parent had.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+        self._add(-1)
+        yield
+        self._add(1)
+        self.peak = _memory("VmHWM")
 
-    def paused(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
         """Leaves a block out of a count that is running: it is the benchmark's own work."""
-        return self.running(-1)
+        self._add(1)
+        yield
+        self._add(-1)
+
+    def _add(self, sign: int) -> None:
+        self.wall += sign * time.perf_counter()
+        self.cpu += sign * time.process_time()
 
 
 Endpoints = Mapping[str, str]
@@ -81,25 +78,7 @@ Work = Callable[[Clock], Callable[[], Found]]
 """What is measured; it returns what says, once the clock has stopped, what was found."""
 
 
-def reset_peak() -> None:
-    """Begins to measure the peak anew, where the system can."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def memory() -> float:
-    """What this process uses now, in MB; 0 where Linux does not say it."""
-    return _status("VmRSS")
-
-
-def peak_memory() -> float:
-    """The most memory that this process has had since `reset_peak`, in MB.
-
-    Not by `ru_maxrss`, which is never less than what the parent had.
-    """
-    return _status("VmHWM")
-
-
-def _status(name: str) -> float:
+def _memory(name: str) -> float:
+    """A figure of the process's status; 0 where Linux does not say it."""
     lines = _STATUS.read_text().splitlines() if _STATUS.exists() else []
     return sum(int(line.split()[1]) * 1024 / _MB for line in lines if line.startswith(name + ":"))

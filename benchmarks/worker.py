@@ -18,7 +18,7 @@ from dataclasses import asdict
 from types import ModuleType
 from typing import Any
 
-from benchmarks.measuring import Clock, Measurement, Work, peak_memory, reset_peak
+from benchmarks.measuring import Clock, Measurement, Work
 from benchmarks.rows import Row
 
 __all__ = ["ask"]
@@ -43,14 +43,10 @@ def _once(work: Work, endpoint: str, base: float) -> Measurement:
     gc.collect()
     clock = Clock()
     before = ask(endpoint, "requests")
-    reset_peak()
     with clock.running():
         found = work(clock)
-    peak = peak_memory()
     requests = ask(endpoint, "requests") - before
-    return Measurement(
-        found=found(), cpu=clock.cpu, wall=clock.wall, peak=peak, base=base, requests=requests
-    )
+    return Measurement(found(), clock.cpu, clock.wall, clock.peak, base, requests)
 
 
 def main(name: str) -> None:

@@ -10,7 +10,7 @@ DIGEST = "00000000000000aa"
 NEW_DIGEST = "00000000000000bb"
 
 EXPECTED = {"listed": 2500, "digest": DIGEST, "new": 40, "new_digest": NEW_DIGEST}
-FOUND = Found(listed=2500, digest=DIGEST, new=40, new_digest=NEW_DIGEST, parsed_pages=0)
+FOUND = Found(listed=2500, digest=DIGEST, new=40, new_digest=NEW_DIGEST)
 
 
 def measurement(*, found: Found = FOUND, **other: Any) -> Measurement:

@@ -34,12 +34,10 @@ def test_what_is_right_passes(found: Found) -> None:
         (replace(FOUND, new=41), "new=41 instead of 40"),
         (replace(FOUND, new_digest="0"), "new_digest=0 instead of"),
         (replace(FOUND, listed=None, new=None), "does not say what it found"),
-        (replace(FOUND, parsed_pages=2), "2 pages went through botocore's parser"),
-        (replace(FOUND, parsed_pages=None), "None pages went through botocore's parser"),
     ],
 )
 def test_what_is_wrong_is_an_error(found: Found, says: str) -> None:
-    """Other objects, or pages that went through the parser, are no result."""
+    """Whoever finds other objects has no result."""
     with pytest.raises(BenchmarkError, match=says):
         check(OURS, measurement(found=found), EXPECTED)
 
@@ -60,11 +58,6 @@ def test_more_or_fewer_requests_are_an_error(row: Row, requests: int) -> None:
     """Each page is asked for once."""
     with pytest.raises(BenchmarkError, match=f"sent {requests} requests for 3 pages"):
         check(row, measurement(requests=requests), EXPECTED)
-
-
-def test_others_need_no_fast_path() -> None:
-    """Only ticks of this package are asked how they read their pages."""
-    check(PAGINATOR, measurement(found=replace(FOUND, parsed_pages=None)), EXPECTED)
 
 
 def test_rounds_begin_with_others_and_come_back_to_what_is_compared() -> None:

@@ -121,6 +121,17 @@ def test_what_it_cannot_answer_is_an_error(
         clients[1].list_objects_v2(**query)
 
 
+def test_pages_of_the_parser_are_refused(clients: tuple[Any, Any]) -> None:
+    """A tick whose pages went through botocore's parser ends the benchmark."""
+    client = clients[1]
+    client.meta.events.register("after-call.s3.ListObjectsV2", ours.refuse_parsed)
+    try:
+        with pytest.raises(AssertionError, match="fast reader"):
+            client.list_objects_v2(Bucket="bucket")
+    finally:
+        client.meta.events.unregister("after-call.s3.ListObjectsV2", ours.refuse_parsed)
+
+
 def test_only_listings_have_the_latency() -> None:
     """What the benchmark asks for itself is answered at once."""
     service = Service({"bucket": Content(10, datetime.now(timezone.utc))}, "nothing", latency=0.25)
