@@ -46,8 +46,7 @@ _NEW_SECONDS: Final = (60, 600)
 _OLD_SECONDS: Final = (2 * 86_400, 365 * 86_400)
 
 _MODIFIED: Final = re.compile(b"<LastModified>([^<]*)<")
-_SIZE: Final = re.compile(b"<Size>([^<]*)<")
-_CLASS: Final = re.compile(b"<StorageClass>([^<]*)<")
+_SIZE_AND_CLASS: Final = re.compile(b"<Size>([^<]*)</Size><StorageClass>([^<]*)<")
 
 
 class Digest:
@@ -180,9 +179,8 @@ def _time(now: datetime, bits: int, ago: tuple[int, int]) -> str:
 def _passes(filters: dict[str, Any], key: str, entry: bytes) -> bool:
     if "exclude" in filters and key.endswith("f.json.gz"):
         return False
-    [size], [name] = _SIZE.findall(entry), _CLASS.findall(entry)
-    classes = filters.get("storage_classes", [name.decode()])
-    return int(size) >= filters.get("min_size", 0) and name.decode() in classes
+    [(size, name)] = _SIZE_AND_CLASS.findall(entry)
+    return "min_size" not in filters or (int(size) >= filters["min_size"] and name == b"STANDARD")
 
 
 class _Copies(Sequence[Any]):

@@ -52,12 +52,23 @@ def prepare(row: Row, endpoints: Endpoints, clock: Clock) -> Work:
     # In production logs go to Dagster's storage; here there is only a terminal to fill.
     logging.disable(logging.INFO)
     sensor, cursor = _sensor(row), ""
+
+    def evaluate(client: S3Client, cursor: str, clock: Clock) -> dg.SensorResult:
+        with clock.paused():
+            # What Dagster has at hand before a tick; making it costs more than most ticks.
+            resources = {"s3": client}
+            context = dg.build_sensor_context(instance, cursor=cursor or None, resources=resources)
+            assert context.resources.s3 is client
+        data: Any = sensor(context)
+        assert isinstance(data, dg.SensorResult)
+        return data
+
     clock.ready()
     if row.before:
         # All that is there counts as requested.
         before = client_of(endpoints[row.at_before], row)
         while not cursor or not _is_whole(cursor):
-            cursor = _evaluated(sensor, instance, before, cursor, Clock()).cursor or ""
+            cursor = evaluate(before, cursor, Clock()).cursor or ""
     for number in range(row.in_flight):
         tags = {
             "dagster/sensor_name": _NAME,
@@ -71,11 +82,12 @@ def prepare(row: Row, endpoints: Endpoints, clock: Clock) -> Work:
     def work(clock: Clock) -> Callable[[], Found]:
         ticks: list[dg.SensorResult] = []
         following: str | None = cursor
+        nonlocal sensor
         with clock.paused():
             # A process that begins has no index.
-            mine = sensor if row.before == "index" else _sensor(row)
+            sensor = sensor if row.before == "index" else _sensor(row)
         while following is not None and not (ticks and _is_whole(following)):
-            ticks.append(_evaluated(mine, instance, client, following, clock))
+            ticks.append(evaluate(client, following, clock))
             following = ticks[-1].cursor
         return lambda: _found(ticks)
 
@@ -90,22 +102,6 @@ def _sensor(row: Row) -> dg.SensorDefinition:
         start_from="now" if row.before else "beginning",
         **SENSORS[row.sensor],
     )
-
-
-def _evaluated(
-    sensor: dg.SensorDefinition,
-    instance: dg.DagsterInstance,
-    client: S3Client,
-    cursor: str,
-    clock: Clock,
-) -> dg.SensorResult:
-    with clock.paused():
-        # What Dagster has at hand before a tick; making it costs more than most ticks.
-        context = dg.build_sensor_context(instance, cursor=cursor or None, resources={"s3": client})
-        assert context.resources.s3 is client
-    data: Any = sensor(context)
-    assert isinstance(data, dg.SensorResult)
-    return data
 
 
 def _is_whole(cursor: str) -> bool:

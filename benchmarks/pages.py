@@ -6,12 +6,16 @@ import base64
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Final, NamedTuple
 from urllib.parse import quote_plus
 
 __all__ = ["Bucket", "Entry", "QueryError", "list_objects", "write_bucket"]
 
-_NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
+_BEGIN: Final = (
+    b'<?xml version="1.0" encoding="UTF-8"?>\n'
+    b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+)
 _MOST_KEYS: Final = 1000
 _CHECKSUM: Final = (
     "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"
@@ -28,9 +32,9 @@ _KNOWN: Final = _PLACE | {"delimiter", "max-keys", "encoding-type"}
 class QueryError(Exception):
     """This server does not answer the request; `code` is what S3 calls the error."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.status, self.code = status, code
 
 
 class Entry(NamedTuple):
@@ -74,7 +78,8 @@ def list_objects(name: str, bucket: Bucket, given: Mapping[str, str]) -> list[by
         QueryError: A parameter is unknown, or its value is not valid.
     """
     if given.get("list-type") != "2" or set(given) - _KNOWN:
-        raise QueryError("NotImplemented", f"Not a ListObjectsV2 known here: {dict(given)}")
+        message = f"Not a ListObjectsV2 known here: {dict(given)}"
+        raise QueryError(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", message)
     prefix, token = given.get("prefix", ""), given.get("continuation-token")
     after, delimiter = given.get("start-after", ""), given.get("delimiter")
     most = min(int(given.get("max-keys", _MOST_KEYS)), _MOST_KEYS)
@@ -83,7 +88,7 @@ def list_objects(name: str, bucket: Bucket, given: Mapping[str, str]) -> list[by
             after = base64.b64decode(token, validate=True).decode()
         except ValueError:
             message = "The continuation token provided is incorrect"
-            raise QueryError("InvalidArgument", message) from None
+            raise QueryError(HTTPStatus.BAD_REQUEST, "InvalidArgument", message) from None
     end = _end_of(bucket.keys, prefix)
     first = max(bisect_left(bucket.keys, prefix), bisect_right(bucket.keys, after) if after else 0)
     folders: list[str] = []
@@ -122,16 +127,9 @@ def list_objects(name: str, bucket: Bucket, given: Mapping[str, str]) -> list[by
         "IsTruncated": str(following is not None).lower(),
     }
     head = "".join(f"<{tag}>{what}</{tag}>" for tag, what in elements.items() if what is not None)
-    rolled = (
-        f"<CommonPrefixes><Prefix>{_encoded(each)}</Prefix></CommonPrefixes>" for each in folders
-    )
-    return [
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="{_NAMESPACE}">'.encode(),
-        head.encode(),
-        *page,
-        "".join(rolled).encode(),
-        b"</ListBucketResult>",
-    ]
+    group = "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>"
+    rolled = (group.format(_encoded(folder)) for folder in folders)
+    return [_BEGIN, head.encode(), *page, "".join(rolled).encode(), b"</ListBucketResult>"]
 
 
 def _end_of(keys: Sequence[str], prefix: str) -> int:

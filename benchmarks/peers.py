@@ -28,7 +28,7 @@ def peers_python() -> str:
     Raises:
         BenchmarkError: The peers cannot be installed.
     """
-    python = _FOLDER / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    python = _FOLDER / "bin/python"
     done = _FOLDER / "peers.txt"
     wanted = "\n".join((sys.version, *_PEERS))
     if not done.exists() or done.read_text() != wanted:

@@ -110,7 +110,7 @@ def _place(results: Results, peers: Mapping[str, str]) -> str:
     theirs = ", ".join(f"{name} {version}" for name, version in peers.items())
     loads = " ".join(f"{load:.1f}" for load in results.load)
     return (
-        f"{datetime.now(timezone.utc):%Y-%m-%d}, {results.rounds} round(s) in "
+        f"{datetime.now(timezone.utc):%Y-%m-%d}, {len(results.load) - 1} round(s) in "
         f"{results.seconds:.0f} s. {_processor()}, {os.cpu_count()} cores, load {loads} (before "
         f"each round and at the end; the benchmark itself makes up to 2). {platform.system()}, "
         f"Python {platform.python_version()}, {ours}; of the peers: {theirs or 'none'}. "

@@ -26,7 +26,6 @@ class Results:
     """All that was measured: each row in each round."""
 
     of: dict[Row, list[Measurement]] = field(default_factory=dict)
-    rounds: int = 0
     seconds: float = 0.0
     # The machine's load average of a minute, before each round and at the end.
     load: list[float] = field(default_factory=list)
@@ -93,7 +92,6 @@ def measure(
                     f"{row.title}: {measured.cpu:.3f} s of CPU, {measured.wall:.3f} s, "
                     f"{measured.peak - measured.base:+.0f} MB, {measured.requests} requests"
                 )
-            results.rounds = number + 1
     results.load.append(os.getloadavg()[0])
     results.seconds = time.monotonic() - began
     return results
@@ -129,8 +127,6 @@ def check(row: Row, measured: Measurement, expected: Mapping[str, int | str]) ->
         # Not everyone says everything.
         if said not in (None, value):
             raise BenchmarkError(f"{row.title} found {what}={said} instead of {value}")
-    if found.listed is None and found.new is None:
-        raise BenchmarkError(f"{row.title} does not say what it found")
     pages = math.ceil(int(expected["listed"]) / PAGE)
     # Ranges that are listed side by side meet within pages, and so do parts.
     most = pages * 5 // 4 if row.module == "ours" else pages

@@ -29,11 +29,6 @@ __all__ = ["FAR", "Service", "listen", "services_of"]
 FAR: Final = "far"
 """The port of the far server, at the moment when nothing has changed."""
 
-_STATUS: Final = {
-    "NoSuchBucket": HTTPStatus.NOT_FOUND,
-    "NotImplemented": HTTPStatus.NOT_IMPLEMENTED,
-}
-
 
 class Service:
     """What one port answers.
@@ -46,7 +41,7 @@ class Service:
         self._contents, self._moment, self._latency = contents, moment, latency
         self._requests = 0
 
-    def answer(self, method: str, target: str) -> tuple[float, bytes]:
+    def answer(self, target: str) -> tuple[float, bytes]:
         """The whole answer, head and body, and how many seconds it is to wait."""
         url = urlsplit(target)
         given = dict(parse_qsl(url.query, keep_blank_values=True))
@@ -59,19 +54,14 @@ class Service:
         self._requests += 1
         name = unquote(url.path).strip("/")
         try:
-            if method != "GET":
-                raise QueryError("NotImplemented", f"Only ListObjectsV2, not {method} {target}")
             if name not in self._contents:
-                raise QueryError("NoSuchBucket", f"There is no bucket {name!r}")
+                raise QueryError(HTTPStatus.NOT_FOUND, "NoSuchBucket", f"There is no {name!r}")
+            # A HEAD has no parameters, and is refused like all that is not a listing.
             parts = list_objects(name, self._contents[name].at(self._moment), given)
             return self._latency, _answer(HTTPStatus.OK, parts)
         except QueryError as error:
-            text = (
-                f"<Error><Code>{error.code}</Code><Message>{escape(str(error))}</Message></Error>"
-            )
-            return self._latency, _answer(
-                _STATUS.get(error.code, HTTPStatus.BAD_REQUEST), [text.encode()]
-            )
+            text = f"<Code>{error.code}</Code><Message>{escape(str(error))}</Message>"
+            return self._latency, _answer(error.status, [b"<Error>", text.encode(), b"</Error>"])
 
 
 async def listen(service: Service) -> tuple[str, asyncio.Server]:
@@ -82,8 +72,7 @@ async def listen(service: Service) -> tuple[str, asyncio.Server]:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                method, target, _ = head.split(b"\r\n", 1)[0].decode("ascii").split(" ")
-                seconds, answer = service.answer(method, target)
+                seconds, answer = service.answer(head.split(b" ", 2)[1].decode("ascii"))
                 if seconds:
                     await asyncio.sleep(seconds)
                 writer.write(answer)
