@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,26 +18,33 @@ from benchmarks.run import measure
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _REPORT: Final = _ROOT / "benchmarks/results/REPORT.md"
 _PAGE: Final = _ROOT / "docs/performance.md"
-_SHORT_ROUNDS: Final = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    given = _parser().parse_args(arguments)
-    began = time.monotonic()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"Compares what it costs to list a bucket. Takes minutes, writes {_REPORT} "
+        f"and the table of {_PAGE}, and installs s3fs and obstore into .venv/benchmark-peers.",
+    )
+    help_ = "only a few rows of 100,000 objects, no report; fails where one misses its target"
+    parser.add_argument("--short", action="store_true", help=help_)
+    help_ = "without s3fs and obstore; prints the report"
+    parser.add_argument("--no-peers", action="store_true", help=help_)
+    help_ = "only the rows with this text in their title; prints the report"
+    parser.add_argument("--rows", default="", metavar="TEXT", help=help_)
+    help_ = "how often each row is measured, 3 times by default"
+    parser.add_argument("--rounds", type=int, default=3, choices=range(1, 10), help=help_)
+    given = parser.parse_args(arguments)
     # Both end the program through the blocks that end its children.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-    def say(what: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {what}", flush=True)
-
     try:
         if given.short:
-            return _short(say)
+            return _short()
         peers = None if given.no_peers else peers_python()
         rows = [row for row in ROWS if peers is not None or row.module != "peers"]
         rows = [row for row in rows if given.rows in row.title or row in ROWS[:2]]
-        results = measure(rows, rounds=given.rounds, say=say, peers=peers)
+        results = measure(rows, rounds=given.rounds, peers=peers)
         text = report(results, peers_versions(peers) if peers else {})
         if len(rows) < len(ROWS):
             print(text)
@@ -51,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _short(say: Callable[[str], None]) -> int:
-    results = measure(SHORT_ROWS, rounds=_SHORT_ROUNDS, say=say)
+def _short() -> int:
+    results = measure(SHORT_ROWS, rounds=2)
     judged = [(row, each) for row in results.of for each in targets(results, row)]
     for row, each in judged:
         print(f"{row.title}: {each.wanted}, reached {each.reached}")
@@ -60,24 +66,6 @@ def _short(say: Callable[[str], None]) -> int:
         return 0
     print("The listing takes more than it should.", file=sys.stderr)
     return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description="Compares what it costs to list a bucket. Takes some minutes, and writes "
-        "benchmarks/results/REPORT.md and the table of docs/performance.md. The first time, it "
-        "installs s3fs and obstore into an environment of their own, .venv/benchmark-peers.",
-    )
-    help_ = "only a few rows of 100,000 objects, no report; fails where one misses its target"
-    parser.add_argument("--short", action="store_true", help=help_)
-    help_ = "without s3fs and obstore; prints the report"
-    parser.add_argument("--no-peers", action="store_true", help=help_)
-    help_ = "only the rows with this text in their title; prints the report"
-    parser.add_argument("--rows", default="", metavar="TEXT", help=help_)
-    help_ = "how often each row is measured, 3 times by default"
-    parser.add_argument("--rounds", type=int, default=3, choices=range(1, 10), help=help_)
-    return parser
 
 
 if __name__ == "__main__":

@@ -38,9 +38,8 @@ def running(
         # A group of its own, so that the forks of a worker end with it.
         start_new_session=True,
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
+    stdin: Any = process.stdin
+    stdout: Any = process.stdout
 
     def ask(*arguments: Any) -> Any:
         if arguments:

@@ -38,7 +38,6 @@ FILTERS: Final[dict[str, dict[str, Any]]] = {
 """The filters of sensors by the names of their options; see `_passes`."""
 
 _FOLDERS: Final = 16 * 16
-_SEED: Final = 20261122
 
 # New is what was modified a few minutes before: above the watermark of a sensor whose lookback is
 # one hour, even if the benchmark takes long. Old is what is older than two days.
@@ -129,7 +128,7 @@ class Content:
 
     def _changes(self, moment: str) -> list[tuple[int, Entry, bool]]:
         """Where each change happens, what is there then, and whether it replaces an old object."""
-        chance = random.Random(_SEED)  # noqa: S311 - no secrets; the same at each call
+        chance = random.Random(20261122)  # noqa: S311 - no secrets; the same at each call
         pages = list(range(max(1, self.size // PAGE)))
         chance.shuffle(pages)
         changes = []
@@ -155,10 +154,8 @@ def _old_bucket(size: int, now: datetime, is_encoded: bool) -> Bucket:
 def _entry(number: int, size: int, now: datetime, is_encoded: bool) -> Entry:
     hashed = blake2b(b"%d" % number, digest_size=40).hexdigest()
     bits = [int(hashed[at : at + 8], 16) for at in range(0, 48, 8)]
-    folder = number * _FOLDERS // size
-    names = f"{folder >> 4:x}/{folder & 15:x}"
-    if is_encoded:
-        names = f"dt=2026-{folder >> 4:02}-{folder & 15:02}"
+    high, low = divmod(number * _FOLDERS // size, 16)
+    names = f"dt=2026-{high:02}-{low:02}" if is_encoded else f"{high:x}/{low:x}"
     return Entry(
         key=f"{PREFIX}{names}/{number:08}-{bits[0]:08x}.json.gz",
         modified=_time(now, bits[1], _OLD_SECONDS),

@@ -7,12 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 __all__ = ["Clock", "Endpoints", "Found", "Measurement", "Work"]
-
-_MB: Final = 1_000_000
-_STATUS: Final = Path("/proc/self/status")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +37,7 @@ class Clock:
     """Counts seconds, and those of CPU of all threads; notes this process's memory, in MB."""
 
     def __init__(self) -> None:
-        self.cpu = self.wall = 0.0
-        self.base = self.peak = 0.0
+        self.cpu = self.wall = self.base = self.peak = 0.0
 
     def ready(self) -> None:
         """Notes the memory before the first tick."""
@@ -80,5 +75,6 @@ Work = Callable[[Clock], Callable[[], Found]]
 
 def _memory(name: str) -> float:
     """A figure of the process's status; 0 where Linux does not say it."""
-    lines = _STATUS.read_text().splitlines() if _STATUS.exists() else []
-    return sum(int(line.split()[1]) * 1024 / _MB for line in lines if line.startswith(name + ":"))
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(name + ":"))

@@ -1,7 +1,6 @@
-"""Other ways to list.
+"""Other ways to list. Each prepares what is not measured, and returns what lists pages of keys.
 
-Each prepares what is not measured, and returns what lists: pages of keys. It imports what it needs
-when it is used, since peers may be missing.
+They import what they need when they are used, since peers may be missing.
 """
 
 from __future__ import annotations

@@ -17,9 +17,8 @@ _BEGIN: Final = (
     b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
 )
 _MOST_KEYS: Final = 1000
-_CHECKSUM: Final = (
-    "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"
-)
+_CHECKSUM: Final = "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"
+_CHECKSUM_TYPE: Final = "<ChecksumType>FULL_OBJECT</ChecksumType>"
 
 # Keys that are written alike with and without percent-encoding.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9/_.-]*")
@@ -49,7 +48,7 @@ class Entry(NamedTuple):
 
     def written(self) -> bytes:
         """The entry as S3 writes it, with the key percent-encoded."""
-        checksum = _CHECKSUM if self.has_checksum else ""
+        checksum = _CHECKSUM + _CHECKSUM_TYPE if self.has_checksum else ""
         return (
             f"<Contents><Key>{_encoded(self.key)}</Key>"
             f"<LastModified>{self.modified}.000Z</LastModified>"

@@ -120,6 +120,5 @@ def _place(results: Results, peers: Mapping[str, str]) -> str:
 
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
-    text = info.read_text() if info.exists() else ""
-    found = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
     return found[1] if found else platform.machine()

@@ -66,7 +66,7 @@ def _other(title: str, way: str, module: str = "others", **options: Any) -> Row:
 
 def _steady(what: str, **options: Any) -> Row:
     title = f"steady tick, {what}"
-    return Row(**{"title": title, "before": "index", "times": 3, "above": 80, **options})
+    return Row(**{"title": title, "before": "index", "times": 2, "above": 80, **options})
 
 
 def _hundredth(what: str, **options: Any) -> Row:
@@ -85,6 +85,11 @@ def _restart(what: str, **options: Any) -> Row:
 def _first(what: str, **options: Any) -> Row:
     # By default a first tick requests 20 batches of 100 files.
     return Row(**{"title": f"first scan{what}", "oldest": 2000, "above": 80, **options})
+
+
+def _all_at_once(**options: Any) -> Row:
+    what = " that requests all in one tick"
+    return _first(what, sensor="all at once", oldest=1_000_000, **options)
 
 
 _REACHED: Final[Any] = {"ratio": 55, "wire": 3}
@@ -117,21 +122,8 @@ ROWS: Final = (
     _restart(", percent-encoded keys", bucket="encoded"),
     _first(", defaults", ratio=22),
     _first(", with globs", sensor="globs"),
-    _first(
-        " of ten million objects, `time_budget=None`",
-        bucket="ten-million",
-        sensor="no budget",
-        is_slow=True,
-        ratio=22,
-    ),
-    _first(
-        " that requests all in one tick",
-        sensor="all at once",
-        oldest=1_000_000,
-        ratio=10,
-        above=0,
-        memory=655,
-    ),
+    _first(" of ten million objects", bucket="ten-million", is_slow=True, ratio=22),
+    _all_at_once(ratio=10, above=0, memory=655),
     _restart(" (far server)", at=FAR, speed=10),
     _far("", speed=20),
     _far(", 10 connections, which is boto3's default", connections=10),

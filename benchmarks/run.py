@@ -8,8 +8,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Final
 from urllib.parse import urlencode
 
 from benchmarks.children import BenchmarkError, running
@@ -20,6 +21,9 @@ from benchmarks.worker import ask
 
 __all__ = ["Results", "check", "in_turn", "measure"]
 
+# Of a row, what the server must know to say what is to be found.
+_ASKED: Final = ("bucket", "prefix", "sensor", "oldest")
+
 
 @dataclass(slots=True, kw_only=True)
 class Results:
@@ -27,8 +31,7 @@ class Results:
 
     of: dict[Row, list[Measurement]] = field(default_factory=dict)
     seconds: float = 0.0
-    # The machine's load average of a minute, before each round and at the end.
-    load: list[float] = field(default_factory=list)
+    load: list[float] = field(default_factory=list)  # of a minute, before each round and at the end
 
     def cpu(self, row: Row) -> float:
         """The least CPU for a million objects, in seconds; what else goes on only adds to it."""
@@ -55,13 +58,10 @@ class Results:
         return next(each for each in self.of if each.way == row.way)
 
 
-def measure(
-    rows: Sequence[Row], *, rounds: int, say: Callable[[str], None], peers: str | None = None
-) -> Results:
-    """Measures rows, each time in a process of its own.
+def measure(rows: Sequence[Row], *, rounds: int, peers: str | None = None) -> Results:
+    """Measures rows, each time in a process of its own, and prints a line for each.
 
-    The wire and the paginator are among the rows. `say` is called with a line for each
-    measurement. `peers` is the Python of the peers' environment.
+    The wire and the paginator are among them. `peers` is the Python of the peers' environment.
 
     Raises:
         BenchmarkError: A way did not find what is there.
@@ -84,16 +84,18 @@ def measure(
             for row in in_turn(rows, number):
                 answer = workers[row.module](asdict(row), endpoints)
                 measured = Measurement(found=Found(**answer.pop("found")), **answer)
-                place = {"bucket": row.bucket, "prefix": row.prefix, "sensor": row.sensor}
-                asked = urlencode({**place, "oldest": row.oldest})
-                check(row, measured, ask(endpoints[row.at], f"expected?{asked}"))
+                asked = {name: getattr(row, name) for name in _ASKED}
+                expected = ask(endpoints[row.at], f"expected?{urlencode(asked)}")
+                check(row, measured, expected)
                 results.of[row].append(measured)
-                say(
-                    f"{row.title}: {measured.cpu:.3f} s of CPU, {measured.wall:.3f} s, "
-                    f"{measured.peak - measured.base:+.0f} MB, {measured.requests} requests"
+                results.seconds = time.monotonic() - began
+                print(
+                    f"{results.seconds:6.1f} s  {row.title}: {measured.cpu:.3f} s of CPU, "
+                    f"{measured.wall:.3f} s, {measured.peak - measured.base:+.0f} MB, "
+                    f"{measured.requests} requests",
+                    flush=True,
                 )
     results.load.append(os.getloadavg()[0])
-    results.seconds = time.monotonic() - began
     return results
 
 
@@ -107,10 +109,8 @@ def in_turn(rows: Sequence[Row], number: int) -> list[Row]:
     others = [row for row in rows if row not in compared and not (row.is_slow and number % 2)]
     first = number * 5 % max(1, len(others))
     order = [*others[first:], *others[:first]]
-    turns: list[Row] = []
-    for start in range(0, len(order), 5):
-        turns += [*compared, *order[start : start + 5]]
-    return turns
+    parts = (order[start : start + 5] for start in range(0, len(order), 5))
+    return [row for part in parts for row in (*compared, *part)]
 
 
 def check(row: Row, measured: Measurement, expected: Mapping[str, int | str]) -> None:

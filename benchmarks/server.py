@@ -73,8 +73,7 @@ async def listen(service: Service) -> tuple[str, asyncio.Server]:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 seconds, answer = service.answer(head.split(b" ", 2)[1].decode("ascii"))
-                if seconds:
-                    await asyncio.sleep(seconds)
+                await asyncio.sleep(seconds)
                 writer.write(answer)
                 await writer.drain()
         writer.close()
@@ -109,8 +108,8 @@ async def _main(buckets: Mapping[str, Mapping[str, Any]], latency: float) -> Non
     contents = {name: Content(now=now, **options) for name, options in buckets.items()}
     for content in contents.values():
         content.at("nothing")
-    services = services_of(contents, latency)
-    listening = {name: await listen(service) for name, service in services.items()}
+    services = services_of(contents, latency).items()
+    listening = {name: await listen(service) for name, service in services}
     print(json.dumps({name: endpoint for name, (endpoint, _) in listening.items()}), flush=True)
     await asyncio.to_thread(sys.stdin.read)
 

@@ -38,8 +38,7 @@ def _measure(module: ModuleType, row: Row, endpoints: dict[str, str]) -> Measure
 
 
 def _once(work: Work, endpoint: str, base: float) -> Measurement:
-    # What the imports left, so that it is not collected on the clock; and, in a fork, the memory
-    # that a collection writes to is copied now.
+    # So that what the imports left is not collected on the clock, nor copied from the parent.
     gc.collect()
     clock = Clock()
     before = ask(endpoint, "requests")
