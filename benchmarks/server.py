@@ -69,7 +69,8 @@ async def listen(service: Service) -> tuple[str, asyncio.Server]:
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # One request after the other, until the client goes or the server ends.
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        ends = asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError
+        with contextlib.suppress(*ends):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 seconds, answer = service.answer(head.split(b" ", 2)[1].decode("ascii"))
