@@ -92,8 +92,11 @@ def prepare(row: Row, endpoints: Endpoints, clock: Clock) -> Work:
 
 
 def _sensor(row: Row) -> dg.SensorDefinition:
-    # A first scan is one tick, however slow the machine is: each part of it would request files.
-    options = SENSORS[row.sensor] if row.before else {"time_budget": None, **SENSORS[row.sensor]}
+    options = dict(SENSORS[row.sensor])
+    if row.in_flight or not row.before:
+        # One tick, however slow the machine is. Each part of a first scan would request files, and
+        # a scan that is held does not go on.
+        options["time_budget"] = None
     return build_s3_incremental_sensor(
         name=_NAME,
         uri=f"s3://{row.bucket}/{row.prefix}",
