@@ -5,104 +5,67 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks.cases import Options
 from benchmarks.children import BenchmarkError
-from benchmarks.plan import measure_all
-from benchmarks.short import LEAST_RATIO, compare
+from benchmarks.peers import peers_python, peers_versions
+from benchmarks.report import documented, report, targets, write_report
+from benchmarks.rows import ROWS, SHORT_ROWS
+from benchmarks.run import measure
 
-_RESULTS: Final = Path(__file__).parent / "results"
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_REPORT: Final = _ROOT / "benchmarks/results/REPORT.md"
+_PAGE: Final = _ROOT / "docs/performance.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    given = _parser().parse_args(arguments)
-    began = time.monotonic()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"Compares what it costs to list a bucket. Takes minutes, writes {_REPORT} "
+        f"and the table of {_PAGE}, and installs s3fs and obstore into .venv/benchmark-peers.",
+    )
+    help_ = "only a few rows of 100,000 objects, no report; fails where one misses its target"
+    parser.add_argument("--short", action="store_true", help=help_)
+    help_ = "without s3fs and obstore; prints the report"
+    parser.add_argument("--no-peers", action="store_true", help=help_)
+    help_ = "only the rows with this text in their title; prints the report"
+    parser.add_argument("--rows", default="", metavar="TEXT", help=help_)
+    help_ = "how often each row is measured, 3 times by default"
+    parser.add_argument("--rounds", type=int, default=3, choices=range(1, 10), help=help_)
+    given = parser.parse_args(arguments)
     # Both end the program through the blocks that end its children.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-    def say(what: str) -> None:
-        print(f"{time.monotonic() - began:6.1f} s  {what}", flush=True)
-
     try:
         if given.short:
-            return _short(compare(say))
-        # Only here, since the short form does without matplotlib.
-        from benchmarks.report import write_report
-
-        options = Options(
-            sizes=tuple(sorted(set(given.sizes))),
-            rounds=given.rounds,
-            lanes=given.lanes,
-            latency=given.latency / 1000,
-            full=given.full,
-        )
-        print(f"The report: {write_report(measure_all(options, say), options, given.results)}")
-    except KeyboardInterrupt:
-        print("Ended.", file=sys.stderr)
-        return 130
+            return _short()
+        peers = None if given.no_peers else peers_python()
+        rows = [row for row in ROWS if peers is not None or row.module != "peers"]
+        rows = [row for row in rows if given.rows in row.title or row in ROWS[:2]]
+        results = measure(rows, rounds=given.rounds, peers=peers)
+        text = report(results, peers_versions(peers) if peers else {})
+        if len(rows) < len(ROWS):
+            print(text)
+        else:
+            write_report(text, documented(results), _REPORT, _PAGE)
+            print(f"The report: {_REPORT}")
     except BenchmarkError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _short(ratio: float) -> int:
-    print(f"The boto3 paginator takes {ratio:.1f} times the CPU of the steady state.")
-    if ratio >= LEAST_RATIO:
+def _short() -> int:
+    results = measure(SHORT_ROWS, rounds=2)
+    judged = [(row, each) for row in results.of for each in targets(results, row)]
+    for row, each in judged:
+        print(f"{row.title}: {each.wanted}, reached {each.reached}")
+    if all(each.is_met for _, each in judged):
         return 0
-    print(f"It should be {LEAST_RATIO:.0f} times or more.", file=sys.stderr)
+    print("The listing takes more than it should.", file=sys.stderr)
     return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description="Compares what it costs to list a bucket. Takes less than three minutes.",
-        epilog="Peers that are not installed are left out: `pip install -e '.[benchmarks]'`.",
-    )
-    parser.add_argument(
-        "--short",
-        action="store_true",
-        help=f"only 20,000 objects, only against the boto3 paginator, no report; fails if the "
-        f"paginator takes less than {LEAST_RATIO:.0f} times the CPU",
-    )
-    parser.add_argument(
-        "--sizes",
-        type=_sizes,
-        default=(10_000, 100_000, 1_000_000),
-        metavar="N,N,…",
-        help="how many old objects there are (10000,100000,1000000)",
-    )
-    parser.add_argument("--rounds", type=_positive, default=3, help="of each size (3)")
-    parser.add_argument("--lanes", type=_positive, default=32, help="how many are many (32)")
-    parser.add_argument(
-        "--latency", type=float, default=80.0, metavar="MS", help="of a far server (80)"
-    )
-    parser.add_argument(
-        "--full",
-        action="store_true",
-        help="let slow ways, too, list the whole of large buckets; takes minutes more",
-    )
-    parser.add_argument(
-        "--results", type=Path, default=_RESULTS, metavar="DIR", help="where the report goes"
-    )
-    return parser
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(_positive(each) for each in text.split(","))
-
-
-def _positive(text: str) -> int:
-    number = int(text.replace("_", ""))
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
 
 
 if __name__ == "__main__":

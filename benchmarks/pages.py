@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Final, NamedTuple
 from urllib.parse import quote_plus
-from xml.sax.saxutils import escape
 
-from benchmarks.query import Query, token_after
+__all__ = ["Bucket", "Entry", "QueryError", "list_objects", "write_bucket"]
 
-__all__ = ["Bucket", "Entry", "list_objects"]
+_BEGIN: Final = (
+    b'<?xml version="1.0" encoding="UTF-8"?>\n'
+    b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+)
+_MOST_KEYS: Final = 1000
+_CHECKSUM: Final = "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"
+_CHECKSUM_TYPE: Final = "<ChecksumType>FULL_OBJECT</ChecksumType>"
 
-_NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
+# Keys that are written alike with and without percent-encoding.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9/_.-]*")
 
-# Texts that both encodings write as they are.
-_PLAIN: Final = re.compile(r"[A-Za-z0-9/_.~-]*")
+# Further parameters change the answer in ways that are not known here.
+_PLACE: Final = {"list-type", "prefix", "start-after", "continuation-token"}
+_KNOWN: Final = _PLACE | {"delimiter", "max-keys", "encoding-type"}
+
+
+class QueryError(Exception):
+    """This server does not answer the request; `code` is what S3 calls the error."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
 
 
 class Entry(NamedTuple):
-    """One object, as a listing shows it.
-
-    Attributes:
-        key: The whole key.
-        modified: LastModified, to the second: `2026-01-31T23:59:59`.
-        etag: Without quotes.
-        size: In bytes.
-        storage_class: As listed.
-        has_checksum: Whether the elements about its checksum are there.
-    """
+    """One object, as a listing shows it: `modified` is `2026-01-31T23:59:59`."""
 
     key: str
     modified: str
@@ -39,142 +46,95 @@ class Entry(NamedTuple):
     storage_class: str = "STANDARD"
     has_checksum: bool = False
 
-    def written(self, *, url: bool) -> bytes:
-        """The entry as S3 writes it; its key percent-encoded or only escaped."""
-        checksum = (
-            "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm>"
-            "<ChecksumType>FULL_OBJECT</ChecksumType>"
-            if self.has_checksum
-            else ""
-        )
+    def written(self) -> bytes:
+        """The entry as S3 writes it, with the key percent-encoded."""
+        checksum = _CHECKSUM + _CHECKSUM_TYPE if self.has_checksum else ""
         return (
-            f"<Contents><Key>{_text(self.key, url=url)}</Key>"
+            f"<Contents><Key>{_encoded(self.key)}</Key>"
             f"<LastModified>{self.modified}.000Z</LastModified>"
             f"<ETag>&quot;{self.etag}&quot;</ETag>{checksum}<Size>{self.size}</Size>"
             f"<StorageClass>{self.storage_class}</StorageClass></Contents>"
         ).encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """The keys in byte order, and their entries in both encodings.
+class Bucket(NamedTuple):
+    """Keys in byte order, and their entries, in which keys are percent-encoded."""
 
-    Attributes:
-        keys: In order.
-        url: The entry of each, with percent-encoded keys.
-        plain: The same with keys that are only escaped; the same list where that is no other.
-    """
-
-    keys: list[str]
-    url: list[bytes]
-    plain: list[bytes]
-
-    @classmethod
-    def of(cls, entries: Iterable[Entry]) -> Bucket:
-        """Writes all entries, in the order of their keys."""
-        ordered = sorted(entries)
-        url = [entry.written(url=True) for entry in ordered]
-        plain = [
-            text if _PLAIN.fullmatch(entry.key) else entry.written(url=False)
-            for entry, text in zip(ordered, url, strict=True)
-        ]
-        keys = [entry.key for entry in ordered]
-        return cls(keys, url, url if plain == url else plain)
+    keys: Sequence[str]
+    entries: Sequence[bytes]
 
 
-def list_objects(name: str, bucket: Bucket, query: Query) -> list[bytes]:
-    """The parts of the document that answers the query; to be joined.
+def write_bucket(entries: Iterable[Entry]) -> Bucket:
+    """Writes all entries, in the order of their keys."""
+    ordered = sorted(entries)
+    return Bucket([entry.key for entry in ordered], [entry.written() for entry in ordered])
+
+
+def list_objects(name: str, bucket: Bucket, given: Mapping[str, str]) -> list[bytes]:
+    """The parts of the document that answers a query, given as decoded parameters.
 
     Raises:
-        QueryError: The continuation token is not valid.
+        QueryError: A parameter is unknown, or its value is not valid.
     """
-    if query.delimiter is None:
-        start, end = _span(bucket.keys, query.prefix, query.after)
-        stop = min(end, start + query.max_keys)
-        at: range | list[int] = range(start, stop)
-        folders: list[str] = []
-        last = bucket.keys[stop - 1] if stop > start else ""
-        is_truncated = stop < end
-    else:
-        at, folders, last, is_truncated = _rolled_up(bucket.keys, query, query.delimiter)
-    # As on S3, who asks for nothing gets all of it.
-    is_truncated = is_truncated and query.max_keys > 0
-    entries = bucket.url if query.url else bucket.plain
-    head = _head(name, query, len(at) + len(folders), last if is_truncated else None)
-    rolled = (
-        f"<CommonPrefixes><Prefix>{_text(folder, url=query.url)}</Prefix></CommonPrefixes>"
-        for folder in folders
-    )
-    page = entries[at.start : at.stop] if isinstance(at, range) else [entries[i] for i in at]
-    return [head, *page, "".join(rolled).encode(), b"</ListBucketResult>"]
-
-
-def _rolled_up(
-    keys: list[str], query: Query, delimiter: str
-) -> tuple[list[int], list[str], str, bool]:
-    """Which keys, and which common prefixes; the last of both; whether there is more."""
-    at, end = _span(keys, query.prefix, query.after)
-    chosen: list[int] = []
+    if given.get("list-type") != "2" or set(given) - _KNOWN:
+        message = f"Not a ListObjectsV2 known here: {dict(given)}"
+        raise QueryError(HTTPStatus.NOT_IMPLEMENTED, "NotImplemented", message)
+    prefix, token = given.get("prefix", ""), given.get("continuation-token")
+    after, delimiter = given.get("start-after", ""), given.get("delimiter")
+    most = min(int(given.get("max-keys", _MOST_KEYS)), _MOST_KEYS)
+    if token is not None:
+        try:
+            after = base64.b64decode(token, validate=True).decode()
+        except ValueError:
+            message = "The continuation token provided is incorrect"
+            raise QueryError(HTTPStatus.BAD_REQUEST, "InvalidArgument", message) from None
+    end = _end_of(bucket.keys, prefix)
+    first = max(bisect_left(bucket.keys, prefix), bisect_right(bucket.keys, after) if after else 0)
     folders: list[str] = []
-    last = ""
-    while at < end:
-        key = keys[at]
-        cut = key.find(delimiter, len(query.prefix))
-        folder = key[: cut + len(delimiter)] if cut >= 0 else None
-        if folder is None or folder > query.after:
-            if len(chosen) + len(folders) == query.max_keys:
-                return chosen, folders, last, True
-            last = folder or key
-            if folder is None:
-                chosen.append(at)
-            else:
-                folders.append(folder)
-        at = at + 1 if folder is None else _end_of(keys, folder)
-    return chosen, folders, last, False
+    following = None
+    if delimiter:
+        at: list[int] = []
+        row, last = first, ""
+        while row < end:
+            key = bucket.keys[row]
+            cut = key.find(delimiter, len(prefix))
+            folder = key[: cut + len(delimiter)] if cut >= 0 else ""
+            if not folder or folder > after:
+                if len(at) + len(folders) == most:
+                    following = last
+                    break
+                last = folder or key
+                if folder:
+                    folders.append(folder)
+                else:
+                    at.append(row)
+            row = _end_of(bucket.keys, folder) if folder else row + 1
+        page: Sequence[bytes] = [bucket.entries[each] for each in at]
+    else:
+        stop = min(end, first + most)
+        page = bucket.entries[first:stop]
+        following = bucket.keys[stop - 1] if first < stop < end else None
+    elements = {
+        "Name": name,
+        "Prefix": _encoded(prefix),
+        "ContinuationToken": token,
+        "NextContinuationToken": following and base64.b64encode(following.encode()).decode(),
+        "KeyCount": len(page) + len(folders),
+        "MaxKeys": most,
+        "Delimiter": delimiter and _encoded(delimiter),
+        "EncodingType": given.get("encoding-type"),
+        "IsTruncated": str(following is not None).lower(),
+    }
+    head = "".join(f"<{tag}>{what}</{tag}>" for tag, what in elements.items() if what is not None)
+    group = "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>"
+    rolled = (group.format(_encoded(folder)) for folder in folders)
+    return [_BEGIN, head.encode(), *page, "".join(rolled).encode(), b"</ListBucketResult>"]
 
 
-def _span(keys: list[str], prefix: str, after: str) -> tuple[int, int]:
-    """From where to where the keys have the prefix and are greater than `after`."""
-    end = _end_of(keys, prefix)
-    start = max(bisect_left(keys, prefix), bisect_right(keys, after) if after else 0)
-    return min(start, end), end
+def _end_of(keys: Sequence[str], prefix: str) -> int:
+    """Where the keys with this prefix end: before the least text that is greater than all."""
+    return bisect_left(keys, prefix[:-1] + chr(ord(prefix[-1]) + 1)) if prefix else len(keys)
 
 
-def _end_of(keys: list[str], prefix: str) -> int:
-    """Where the keys with this prefix end."""
-    if not prefix:
-        return len(keys)
-    # The least text that is greater than all that starts with the prefix.
-    return bisect_left(keys, prefix[:-1] + chr(ord(prefix[-1]) + 1))
-
-
-def _head(name: str, query: Query, count: int, last: str | None) -> bytes:
-    def element(tag: str, text: str | None) -> str:
-        return "" if text is None else f"<{tag}>{text}</{tag}>"
-
-    def encoded(text: str | None) -> str | None:
-        return None if text is None else _text(text, url=query.url)
-
-    following = None if last is None else token_after(last)
-    return "".join(
-        (
-            '<?xml version="1.0" encoding="UTF-8"?>\n',
-            f'<ListBucketResult xmlns="{_NAMESPACE}">',
-            element("Name", name),
-            element("Prefix", encoded(query.prefix)),
-            element("StartAfter", None if query.token else encoded(query.start_after)),
-            element("ContinuationToken", query.token),
-            element("NextContinuationToken", following),
-            element("KeyCount", str(count)),
-            element("MaxKeys", str(query.max_keys)),
-            element("Delimiter", encoded(query.delimiter)),
-            element("EncodingType", "url" if query.url else None),
-            element("IsTruncated", "false" if last is None else "true"),
-        )
-    ).encode()
-
-
-def _text(text: str, *, url: bool) -> str:
-    if _PLAIN.fullmatch(text):
-        return text
-    return quote_plus(text, safe="/") if url else escape(text, {"\r": "&#13;"})
+def _encoded(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else quote_plus(text, safe="/")

@@ -1,90 +1,77 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
-import pytest
-
-from benchmarks.cases import Case, Options, Results
-from benchmarks.report import write_report
-from benchmarks.targets import figure_of, targets
-from benchmarks.ways import WAYS
+from benchmarks.report import documented, report, targets, write_report
+from benchmarks.rows import ONE_REQUEST, PAGINATOR, ROWS, WIRE, Row
+from benchmarks.run import Results
 from tests.benchmarks.making import measurement
 
-SIZE = 1_000_000
-CPU = {"floor": 0.5, "steady": 1.5, "first": 4.0, "obstore_list": 1.6, "paginator": 60.0}
+ROOT = Path(__file__).parents[2]
+STEADY = next(row for row in ROWS if row.ratio == 38)
+FAR = next(row for row in ROWS if row.speed == 20)
 
 
-def results(*, far: tuple[float, float] | None = (80.0, 4.0), peak: float = 100.0) -> Results:
-    """Results that just reach every target."""
-    made = Results()
-    for way, cpu in CPU.items():
-        made.of[Case(way=way, size=SIZE)] = [measurement(way, cpu=cpu, peak=peak)]
-    if far is not None:
-        for way, wall in zip(("steady", "lanes"), far, strict=True):
-            made.of[Case(way=way, size=SIZE, is_far=True)] = [measurement(way, wall=wall)]
-    return made
+def results(row: Row, **figures: Any) -> Results:
+    """Results with one row, the wire, and a paginator that takes 55 s for a million objects."""
+    return Results(
+        of={
+            WIRE: [measurement(cpu=0.4)],
+            PAGINATOR: [measurement(cpu=55 / 16)],
+            row: [measurement(**figures)],
+        }
+    )
 
 
-def verdicts(made: Results) -> list[bool | None]:
-    return [each.is_met for each in targets(made, SIZE)]
+def verdicts(made: Results, row: Row) -> list[bool]:
+    return [each.is_met for each in targets(made, row)]
 
 
 def test_reached_targets_are_reached() -> None:
-    """A figure at its bound is reached."""
-    assert verdicts(results()) == [True] * 6
+    """A figure at its bound is reached, one beyond it is missed, and no other with it."""
+    assert verdicts(results(STEADY, cpu=1.4, base=10.0, peak=90.0), STEADY) == [True, True]
+    assert verdicts(results(STEADY, cpu=1.5, base=10.0, peak=90.0), STEADY) == [False, True]
+    assert verdicts(results(STEADY, cpu=1.4, base=10.0, peak=91.0), STEADY) == [True, False]
 
 
-@pytest.mark.parametrize(
-    ("way", "cpu", "missed"),
-    [("paginator", 59.9, {0, 3}), ("floor", 0.37, {1}), ("obstore_list", 1.49, {2})],
-)
-def test_missed_targets_are_missed(way: str, cpu: float, missed: set[int]) -> None:
-    """A figure beyond its bound is missed, and no other with it."""
-    made = results()
-    made.of[Case(way=way, size=SIZE)] = [measurement(way, cpu=cpu)]
-    assert {number for number, is_met in enumerate(verdicts(made)) if not is_met} == missed
+def test_far_rows_are_compared_with_one_request_at_a_time() -> None:
+    """Without that row there is no verdict on their speed."""
+    made = results(FAR, wall=4.0)
+    assert verdicts(made, FAR) == [True]
+    made.of[ONE_REQUEST] = [measurement(wall=79.0 / 16)]
+    assert verdicts(made, FAR) == [True, False]
 
 
-def test_memory_and_lanes_can_be_missed() -> None:
-    """So can the targets that are not about CPU."""
-    assert verdicts(results(peak=120.0))[4] is False
-    assert verdicts(results(far=(80.0, 4.1)))[5] is False
+def test_the_least_of_the_rounds_counts() -> None:
+    """Whatever else the machine does only adds to the CPU; of memory, the most counts."""
+    made = results(STEADY)
+    made.of[STEADY] = [measurement(cpu=cpu, peak=40 + cpu) for cpu in (5.0, 1.0, 2.0)]
+    assert (made.cpu(STEADY), made.above(STEADY)) == (1.0, 5.0)
 
 
-def test_what_was_not_measured_is_neither() -> None:
-    """Without a figure there is no verdict."""
-    assert verdicts(results(far=None))[5] is None
-
-
-def test_a_share_is_reckoned_up() -> None:
-    """What a sixteenth of the objects took counts sixteen times; what was there before, once."""
-    made, case = Results(), Case(way="s3fs_find", size=SIZE, is_share=True)
-    made.of[case] = [measurement("s3fs_find", cpu=2.0, peak=50.0, base=40.0)]
-    figure = figure_of(made, case)
-    assert figure is not None
-    assert (figure.cpu, figure.peak, figure.is_reckoned) == (32.0, 200.0, True)
-
-
-def test_rounds_are_summed_up_by_their_median() -> None:
-    """The figure of several rounds is the median, with the least and the most beside it."""
-    made, case = Results(), Case(way="steady", size=SIZE)
-    made.of[case] = [measurement("steady", cpu=cpu) for cpu in (5.0, 1.0, 2.0)]
-    figure = figure_of(made, case)
-    assert figure is not None
-    assert (figure.cpu, figure.least, figure.most, figure.rounds) == (2.0, 1.0, 5.0, 3)
-
-
-def test_report_tells_all_of_it(tmp_path: Path) -> None:
-    """The report has the targets, a row for each way, the plot, and what was not measured."""
-    made = results(far=None)
-    made.of[Case(way="s3fs_find", size=SIZE, is_share=True)] = [measurement("s3fs_find", cpu=2.0)]
-    made.missing = {"lanes": "one lane only"}
-    path = write_report(made, Options(sizes=(SIZE,)), tmp_path)
+def test_report_says_all_of_it(tmp_path: Path) -> None:
+    """The report has a row for each way, and what it missed; a page gets its table."""
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- table: figures -->\nold\n<!-- end -->\nafter\n")
+    made = results(STEADY, cpu=2.0)
+    table = documented(made)
+    path = tmp_path / "REPORT.md"
+    write_report(report(made, {"s3fs": "1"}), table, path, page)
     text = path.read_text()
-    assert "| ≥ 40 | 40.0 | reached |" in text
-    assert "not measured" in text
-    assert f"| {WAYS['paginator'].title} | 60.0 | once | 120.0 |" in text
-    assert f"| {WAYS['s3fs_find'].title} | ≈ 32.0 |" in text
-    assert "(one lane only)" in text
-    assert "](cost.png)" in text
-    assert (tmp_path / "cost.png").read_bytes().startswith(b"\x89PNG")
+    assert f"| {STEADY.title} | 27.5 | 5.0 | 2.00 |" in text
+    assert "**≥ 38 times less: missed, 27.5**, ≤ 80 MB above |" in text
+    assert "of the peers: s3fs 1." in text
+    assert page.read_text() == f"before\n<!-- table: figures -->\n{table}<!-- end -->\nafter\n"
+
+
+def test_the_documentation_has_the_figures_of_the_report() -> None:
+    """The table of the documentation and the last report are of one run."""
+    written = (ROOT / "benchmarks/results/REPORT.md").read_text("utf-8")
+    page = (ROOT / "docs/performance.md").read_text("utf-8")
+    found = re.search(r"<!-- table: figures -->\n(.*?)<!-- end -->", page, re.DOTALL)
+    assert found is not None
+    ratios = dict(re.findall(r"^\| ([^|]+) \| ([\d.]+) \|", written, re.MULTILINE))
+    assert set(ratios) == {row.title for row in ROWS}
+    assert dict(re.findall(r"^\| ([^|]+) \| ([\d.]+) \|", found[1], re.MULTILINE)) == ratios
