@@ -28,8 +28,7 @@ from dagster_s3inc import (
     build_s3_source_checks,
     find_runs,
 )
-from dagster_s3inc.core.descriptions import descriptions
-from dagster_s3inc.core.words import count
+from dagster_s3inc.core.words import count, descriptions
 from dagster_s3inc.reset import ResetConfig
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -19,10 +19,9 @@ from unittest import mock
 
 import dagster as dg
 
-from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.core.batching import BatchPolicy, ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.columns import Columns
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.page import ColumnsPage
 from dagster_s3inc.core.scan import ScanResult, scan

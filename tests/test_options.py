@@ -23,8 +23,8 @@ from dagster_s3inc import (
     build_s3_source_checks,
 )
 from dagster_s3inc.cli.command import cli
-from dagster_s3inc.core.descriptions import descriptions
-from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.batching import ScanLimits
+from dagster_s3inc.core.words import descriptions
 from tests.component_docs import CLASSES, OPTIONS, options_with_tables, schema
 from tests.component_docs import FACTORIES as DOCUMENTED
 

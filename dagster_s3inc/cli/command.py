@@ -14,11 +14,9 @@ import click
 from dagster_s3inc.cli.origin import read_origin
 from dagster_s3inc.cli.plan import make_plan, print_plan
 from dagster_s3inc.cli.status import describe_status, status_document
-from dagster_s3inc.core.batching import BatchPolicy
-from dagster_s3inc.core.descriptions import descriptions
+from dagster_s3inc.core.batching import BatchPolicy, ScanLimits
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.limits import ScanLimits
-from dagster_s3inc.core.times import parse_duration, parse_moment, parse_start
+from dagster_s3inc.core.words import descriptions, parse_duration, parse_moment, parse_start
 from dagster_s3inc.errors import ConfigurationError, S3IncError
 from dagster_s3inc.s3.location import S3Location
 

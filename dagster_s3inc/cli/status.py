@@ -7,10 +7,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from dagster_s3inc.cli.origin import Origin
-from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan
+from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan, Reprocess
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.objects import Position, format_time
-from dagster_s3inc.core.reprocess import Reprocess
 from dagster_s3inc.core.words import count, readable
 
 __all__ = ["checkpoint_document", "describe_status", "members_of", "status_document"]

@@ -24,8 +24,8 @@ from dagster_s3inc.component.options import (
     reset_job_option,
     s3_option,
 )
-from dagster_s3inc.core.descriptions import descriptions
-from dagster_s3inc.core.limits import LATE_FILE_CAPACITY
+from dagster_s3inc.core.batching import LATE_FILE_CAPACITY
+from dagster_s3inc.core.words import descriptions
 from dagster_s3inc.definitions import (
     NAMED_AFTER_SENSOR,
     S3_FROM_ENVIRONMENT,

@@ -14,23 +14,28 @@ import heapq
 import json
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from xxhash import xxh3_128_hexdigest
 
 from dagster_s3inc.core.candidates import NO_GROUP, Candidates
+from dagster_s3inc.core.checkpoint import CURSOR_RECENT_LIMIT
 from dagster_s3inc.core.columns import Columns, Rows
+from dagster_s3inc.core.iblt import cells_for
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.validation import require_at_least, require_positive
+from dagster_s3inc.errors import ConfigurationError
 
 __all__ = [
+    "LATE_FILE_CAPACITY",
     "Batch",
     "BatchPolicy",
     "Choice",
     "RequestSize",
+    "ScanLimits",
     "batch_id",
     "choose",
     "most_that_fit",
@@ -333,3 +338,54 @@ def most_that_fit(count: int, attempt: Callable[[int], _Made | None]) -> tuple[i
         else:
             most, made = number, tried
     return most, made
+
+
+LATE_FILE_CAPACITY: Final = 400
+"""A digest for so many changes takes 8.4 KB, or 11.2 KB of base64 in a cursor of 32 KB."""
+
+# Older than S3, so that more could only be a mistake (and a time before the first year).
+_LONGEST_LOOKBACK: Final = timedelta(days=36_500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanLimits:
+    """What one scan may emit, and how much the checkpoint may remember.
+
+    Attributes:
+        policy: How objects are cut into batches.
+        max_batches: The most batches that one scan emits; with 0 it only counts.
+        request_size: How many bytes the run requests of one scan may take. None means no bound.
+        lookback: How far the watermark stays behind the server's clock.
+        recent_limit: The most fingerprints that the checkpoint keeps one by one.
+        late_file_capacity: How many changes at or below the watermark, from one scan to the
+            next, the digest tells apart.
+    """
+
+    policy: BatchPolicy = field(default_factory=BatchPolicy)
+    max_batches: int = 20
+    request_size: RequestSize | None = None
+    lookback: timedelta = timedelta(hours=1)
+    recent_limit: int = CURSOR_RECENT_LIMIT
+    late_file_capacity: int = LATE_FILE_CAPACITY
+
+    def __post_init__(self) -> None:
+        require_at_least("max_batches", self.max_batches, 0, unit="batches")
+        require_at_least("recent_limit", self.recent_limit, 2, unit="fingerprints")
+        require_at_least("late_file_capacity", self.late_file_capacity, 1, unit="files")
+        cells_for(self.late_file_capacity)
+        least, most = timedelta(0), _LONGEST_LOOKBACK
+        if not isinstance(self.lookback, timedelta) or not least <= self.lookback <= most:
+            raise ConfigurationError(
+                f"lookback must be a timedelta of zero or more, and at most {most.days} days, not "
+                f"{self.lookback!r}"
+            )
+
+    @property
+    def cells(self) -> int:
+        """How many cells the digest has."""
+        return cells_for(self.late_file_capacity)
+
+    @property
+    def late_limit(self) -> int:
+        """The most fingerprints of late files that the checkpoint keeps one by one."""
+        return max(1, self.recent_limit // 2)

@@ -18,15 +18,15 @@ After tick 3 the file of 09:04 is younger than the lookback, so it is remembered
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from dagster_s3inc.core.filters import Conditions
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.objects import Position
-from dagster_s3inc.core.reprocess import Reprocess
 
-__all__ = ["CURSOR_RECENT_LIMIT", "Checkpoint", "PartialScan", "Total"]
+__all__ = ["CURSOR_RECENT_LIMIT", "Checkpoint", "PartialScan", "Reprocess", "Total"]
 
 CURSOR_RECENT_LIMIT: Final = 512
 """The most fingerprints that a cursor keeps one by one, `late` and `recent` together: 5.5 KB of
@@ -77,6 +77,27 @@ class PartialScan:
     met: frozenset[int] = frozenset()
     adopts: bool = False
     changed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reprocess:
+    """What is emitted again, or counts as emitted from now on. A value.
+
+    Attributes:
+        conditions: Which of the files that were emitted are emitted again. While files are
+            undecided, every listed file that meets the conditions is emitted, and those at or
+            below the watermark are settled once all of them have been.
+        after: The key up to which that has been done, in the order of the keys.
+        in_parts: Whether the listing takes longer than a tick and there is no index. What counts
+            as emitted is then what the checkpoint says without its digest: everything at or
+            below the watermark that is not in `late`.
+        accepts: Emit nothing; everything listed at or below the watermark counts as emitted.
+    """
+
+    conditions: Conditions = field(default_factory=Conditions)
+    after: str = ""
+    in_parts: bool = False
+    accepts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

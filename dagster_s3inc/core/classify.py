@@ -36,6 +36,7 @@ from dagster_s3inc.core.columns import (
     in_position_order,
     microseconds,
 )
+from dagster_s3inc.core.filters import Mask, Selection
 from dagster_s3inc.core.iblt import Digest, DigestBuilder
 from dagster_s3inc.core.index import (
     NO_FINGERPRINTS,
@@ -46,7 +47,6 @@ from dagster_s3inc.core.index import (
     members,
 )
 from dagster_s3inc.core.objects import Position
-from dagster_s3inc.core.selection import Mask, Selection
 
 __all__ = [
     "Above",

@@ -12,10 +12,10 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn
 
-from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan, Total
+from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan, Reprocess, Total
+from dagster_s3inc.core.filters import Conditions
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.objects import Position, format_time, parse_time
-from dagster_s3inc.core.reprocess import Conditions, Reprocess
 from dagster_s3inc.errors import CheckpointFormatError, CheckpointVersionError
 
 __all__ = ["VERSION", "decode_checkpoint", "encode_checkpoint"]

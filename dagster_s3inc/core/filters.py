@@ -4,22 +4,95 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Final, cast
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
+import numpy.typing as npt
 from wcmatch import glob
 from xxhash import xxh3_64_hexdigest
 
 from dagster_s3inc.core.columns import Columns, microseconds
-from dagster_s3inc.core.objects import format_time
-from dagster_s3inc.core.selection import Mask, Selection
+from dagster_s3inc.core.objects import format_time, parse_time
 from dagster_s3inc.core.validation import require_at_least, require_aware
 from dagster_s3inc.errors import ConfigurationError
 
-__all__ = ["ARCHIVE_CLASSES", "FilterRules", "ObjectFilter"]
+__all__ = [
+    "ARCHIVE_CLASSES",
+    "LONGEST_CONDITIONS",
+    "Conditions",
+    "FilterRules",
+    "Mask",
+    "ObjectFilter",
+    "Rules",
+    "Selection",
+    "narrower",
+]
+
+Mask = npt.NDArray[np.bool_]
+
+
+class Rules(Protocol):
+    """Tells which entries of a listing count. `ObjectFilter` makes one for a prefix."""
+
+    def may_count(self, columns: Columns) -> Mask:
+        """Which rows count as far as everything but their storage class goes."""
+
+    def class_counts(self, columns: Columns) -> Mask:
+        """Which rows have a storage class that counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which objects count; by default every one.
+
+    The storage class is the only property by which a version may count at one time and not at
+    another. So it is asked apart from the others.
+
+    Attributes:
+        rules: Tell which rows count; None means all.
+        group_of: Tells in which group of batches a key belongs, None for a key that is in none;
+            such objects are held back. None means that there are no groups.
+        prefix: Below it the keys have names, which globs match.
+        own_key: A key that never counts: that of the checkpoint, where it lies below the prefix.
+        hash: Differs between selections that select differently.
+    """
+
+    rules: Rules | None = None
+    group_of: Callable[[str], str | None] | None = None
+    prefix: str = ""
+    own_key: bytes | None = None
+    hash: str = ""
+
+    def may_match(self, columns: Columns) -> Mask:
+        """Which rows match, whatever their storage class."""
+        if self.rules is None:
+            mask = np.ones(len(columns), np.bool_)
+        else:
+            mask = self.rules.may_count(columns)
+        if self.own_key is not None and len(columns):
+            for row in np.flatnonzero(mask & _long_as(columns, self.own_key)).tolist():
+                mask[row] = columns.key(row) != self.own_key
+        return mask
+
+    def class_counts(self, columns: Columns) -> Mask:
+        """Which rows have a storage class that counts."""
+        if self.rules is None:
+            return np.ones(len(columns), np.bool_)
+        return self.rules.class_counts(columns)
+
+    def matches(self, columns: Columns) -> Mask:
+        """Which rows match now."""
+        return self.may_match(columns) & self.class_counts(columns)
+
+
+def _long_as(columns: Columns, key: bytes) -> Mask:
+    lengths = columns.keys.ends - columns.keys.starts
+    mask: Mask = lengths >= len(key) if columns.encoded else lengths == len(key)
+    return mask
+
 
 ARCHIVE_CLASSES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Classes whose objects cannot be read before a restore that takes minutes to days."""
@@ -289,3 +362,118 @@ def _texts(name: str, value: Collection[str]) -> tuple[str, ...]:
         if not isinstance(text, str) or not text:
             raise ConfigurationError(f"{name} holds {text!r}; each must be a non-empty string")
     return texts
+
+
+LONGEST_CONDITIONS: Final = 700
+"""In characters of JSON. The cursor keeps them while files are reprocessed, and it is bounded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What an object must be like to be emitted again. Every condition that is given counts.
+
+    Attributes:
+        since: Modified at or after this moment; None means at any time.
+        prefix: The key, the whole of it, begins with this.
+        include: The key below the scanned prefix matches one of these globs, which are those of
+            `ObjectFilter`; empty means any key.
+
+    Raises:
+        ConfigurationError: A condition is malformed, or all together are too long.
+    """
+
+    since: datetime | None = None
+    prefix: str = ""
+    include: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.since is not None:
+            require_aware("since", self.since)
+        self._globs()
+        length = len(json.dumps(self.written()))
+        if length > LONGEST_CONDITIONS:
+            raise ConfigurationError(
+                f"The conditions are too long for a cursor: {length:,} characters of JSON where "
+                f"{LONGEST_CONDITIONS} are the most. Give fewer globs, or shorter ones"
+            )
+
+    def rules(self, scanned: str) -> Rules:
+        """The conditions as a scan of a prefix applies them to columns."""
+        return _ConditionRules(self, self._globs().selection(scanned))
+
+    def list_prefix(self, scanned: str) -> str:
+        """The longest prefix below which everything that meets the conditions lies."""
+        return narrower(self._globs().list_prefix(scanned), self.prefix)
+
+    def written(self) -> dict[str, Any]:
+        """The conditions that are given, as JSON has them."""
+        document: dict[str, Any] = {}
+        if self.since is not None:
+            document["since"] = format_time(self.since)
+        if self.prefix:
+            document["prefix"] = self.prefix
+        if self.include:
+            document["include"] = list(self.include)
+        return document
+
+    @classmethod
+    def read(cls, document: Any) -> Conditions:
+        """Reads what `written` gave.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        if not isinstance(document, dict) or document.keys() - {"since", "prefix", "include"}:
+            raise ValueError(document)
+        since, prefix = document.get("since"), document.get("prefix", "")
+        include = document.get("include", [])
+        if not isinstance(since, str | None) or not isinstance(prefix, str):
+            raise ValueError(document)
+        if not isinstance(include, list):
+            raise ValueError(document)
+        moment = None if since is None else parse_time(since)
+        return cls(since=moment, prefix=prefix, include=tuple(include))
+
+    def __str__(self) -> str:
+        said = []
+        if self.since is not None:
+            said.append(f"modified since {format_time(self.since)}")
+        if self.prefix:
+            said.append(f"under {self.prefix}")
+        if self.include:
+            said.append(f"matching {' or '.join(self.include)}")
+        return ", ".join(said) or "all"
+
+    def _globs(self) -> ObjectFilter:
+        return ObjectFilter(include=self.include, include_folder_markers=True)
+
+
+class _ConditionRules:
+    """Conditions below one prefix."""
+
+    def __init__(self, conditions: Conditions, globs: Selection) -> None:
+        self._conditions = conditions
+        self._globs = globs if conditions.include else None
+        self._prefix = conditions.prefix.encode("utf-8", "surrogatepass")
+
+    def may_count(self, columns: Columns) -> Mask:
+        """Which rows meet all conditions."""
+        mask = np.ones(len(columns), np.bool_)
+        if self._conditions.since is not None:
+            mask &= columns.last_modified >= microseconds(self._conditions.since)
+        if self._prefix and mask.any():
+            rows = np.flatnonzero(mask)
+            mask[rows] = [key.startswith(self._prefix) for key in columns.key_bytes(rows)]
+        if self._globs is not None and mask.any():
+            rows = np.flatnonzero(mask)
+            mask[rows] = self._globs.may_match(columns.only(rows))
+        return mask
+
+    def class_counts(self, columns: Columns) -> Mask:
+        """All rows: conditions do not ask for the storage class."""
+        return np.ones(len(columns), np.bool_)
+
+
+def narrower(prefix: str, other: str) -> str:
+    """The other prefix if it lies below the first; else the first."""
+    return other if other.startswith(prefix) else prefix

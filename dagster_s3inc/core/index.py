@@ -37,9 +37,8 @@ import numpy as np
 from xxhash import xxh3_128
 
 from dagster_s3inc.core.columns import Columns, Fingerprints
-from dagster_s3inc.core.key_order import are_in_key_order
-from dagster_s3inc.core.page import Page, Rest
-from dagster_s3inc.core.selection import Mask
+from dagster_s3inc.core.filters import Mask
+from dagster_s3inc.core.page import Page, Rest, are_in_key_order
 from dagster_s3inc.errors import KeyOrderError
 
 __all__ = [

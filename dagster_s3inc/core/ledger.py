@@ -28,7 +28,7 @@ from xxhash import xxh3_64_intdigest
 
 from dagster_s3inc.core.checkpoint import Total
 from dagster_s3inc.core.columns import Fingerprints
-from dagster_s3inc.core.mixing import mixed
+from dagster_s3inc.core.iblt import mixed
 
 __all__ = ["Ledger", "LedgerEntry", "LedgerProgress", "LedgerReader", "checksum"]
 

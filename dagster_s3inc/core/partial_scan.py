@@ -35,11 +35,19 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from dagster_s3inc.core.batching import Batch, Choice, choose, most_that_fit, request_bytes
+from dagster_s3inc.core.batching import (
+    Batch,
+    Choice,
+    ScanLimits,
+    choose,
+    most_that_fit,
+    request_bytes,
+)
 from dagster_s3inc.core.candidates import NO_GROUP, Candidates
 from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan
 from dagster_s3inc.core.classify import Seen, at_or_below, place_of, sorted_array
 from dagster_s3inc.core.columns import Fingerprints, microseconds, moment
+from dagster_s3inc.core.filters import Mask, Selection
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.index import (
     END,
@@ -52,19 +60,17 @@ from dagster_s3inc.core.index import (
 )
 from dagster_s3inc.core.late_files import Decision, ListedRows, OwnBatches, Why, decide
 from dagster_s3inc.core.ledger import LedgerReader
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position
 from dagster_s3inc.core.outcome import (
     Building,
     ScanResult,
+    ScanStatistics,
     batches_of,
     finished,
     index_of,
     newest_of,
     total_of,
 )
-from dagster_s3inc.core.selection import Mask, Selection
-from dagster_s3inc.core.statistics import ScanStatistics
 
 __all__ = ["PartPlan", "begun", "finish_part"]
 

@@ -23,21 +23,18 @@ from typing import Final
 
 import numpy as np
 
-from dagster_s3inc.core.batching import choose, most_that_fit
+from dagster_s3inc.core.batching import ScanLimits, choose, most_that_fit
 from dagster_s3inc.core.candidates import Candidates
-from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.checkpoint import Checkpoint, Reprocess
 from dagster_s3inc.core.classify import Classifier, Groups, Seen, at_or_below, sorted_array
 from dagster_s3inc.core.columns import Columns, Rows, microseconds, moment
+from dagster_s3inc.core.filters import Mask, Selection
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.index import Index, Stretch, members, stretches
 from dagster_s3inc.core.late_files import Undecided, decide
 from dagster_s3inc.core.ledger import LedgerReader
-from dagster_s3inc.core.limits import ScanLimits
-from dagster_s3inc.core.outcome import ScanResult, batches_of, newest_of, rows_of
+from dagster_s3inc.core.outcome import ScanResult, ScanStatistics, batches_of, newest_of, rows_of
 from dagster_s3inc.core.page import Page, Rest
-from dagster_s3inc.core.reprocess import Reprocess
-from dagster_s3inc.core.selection import Mask, Selection
-from dagster_s3inc.core.statistics import ScanStatistics
 
 __all__ = ["emitted_before", "scan_again"]
 

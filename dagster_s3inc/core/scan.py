@@ -27,10 +27,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.core.candidates import KEPT, Candidates, Dropped
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.classify import Above, Classifier, Groups, Seen, place_of, sorted_array
 from dagster_s3inc.core.columns import Columns, Fingerprints, microseconds, moment
+from dagster_s3inc.core.filters import Selection
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.index import (
     NO_FINGERPRINTS,
@@ -42,12 +44,12 @@ from dagster_s3inc.core.index import (
 )
 from dagster_s3inc.core.late_files import Decision, decide
 from dagster_s3inc.core.ledger import LedgerReader
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position
 from dagster_s3inc.core.outcome import (
     Backlog,
     Building,
     ScanResult,
+    ScanStatistics,
     batches_of,
     finished,
     index_of,
@@ -59,8 +61,6 @@ from dagster_s3inc.core.outcome import (
 from dagster_s3inc.core.page import Page, Rest
 from dagster_s3inc.core.partial_scan import PartPlan, begun, finish_part
 from dagster_s3inc.core.reprocessing import scan_again
-from dagster_s3inc.core.selection import Selection
-from dagster_s3inc.core.statistics import ScanStatistics
 from dagster_s3inc.core.watermark import Step, emit
 
 __all__ = ["MAX_INDEX_BYTES", "ScanResult", "scan", "scan_backlog"]

@@ -34,12 +34,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from dagster_s3inc.core.batching import Choice, choose, most_that_fit
+from dagster_s3inc.core.batching import Choice, ScanLimits, choose, most_that_fit
 from dagster_s3inc.core.candidates import Candidates, Dropped
 from dagster_s3inc.core.classify import Above
 from dagster_s3inc.core.columns import Rows
 from dagster_s3inc.core.index import Place
-from dagster_s3inc.core.limits import ScanLimits
 
 __all__ = ["Risen", "Step", "emit", "rise"]
 

@@ -11,13 +11,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagster_s3inc.core.batching import BatchPolicy
-from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.batching import LATE_FILE_CAPACITY, BatchPolicy, ScanLimits
+from dagster_s3inc.core.checkpoint import Checkpoint, Reprocess
 from dagster_s3inc.core.cursor_format import encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.limits import LATE_FILE_CAPACITY, ScanLimits
 from dagster_s3inc.core.report import describe_scan
-from dagster_s3inc.core.reprocess import Reprocess
 from dagster_s3inc.core.validation import require_at_least, require_type
 from dagster_s3inc.errors import (
     CheckpointConflictError,

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import dagster as dg
 from pydantic import Field
 
+from dagster_s3inc.core.filters import Conditions
 from dagster_s3inc.core.objects import parse_time
-from dagster_s3inc.core.reprocess import Conditions
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.s3.location import S3Location
 

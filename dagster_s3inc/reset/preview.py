@@ -7,10 +7,9 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.forecast import forecast
+from dagster_s3inc.core.checkpoint import Checkpoint, Reprocess
 from dagster_s3inc.core.objects import format_time
-from dagster_s3inc.core.reprocess import Reprocess
+from dagster_s3inc.core.report import forecast
 from dagster_s3inc.core.words import count, format_bytes
 from dagster_s3inc.errors import ResetError
 from dagster_s3inc.reset.apply import queued_runs

@@ -20,10 +20,9 @@ from typing import Any, Final, NamedTuple
 
 import dagster as dg
 
-from dagster_s3inc.core.batching import Batch
-from dagster_s3inc.core.limits import RequestSize, ScanLimits
+from dagster_s3inc.core.batching import Batch, RequestSize, ScanLimits
+from dagster_s3inc.core.filters import LONGEST_CONDITIONS
 from dagster_s3inc.core.objects import S3Object, format_time, parse_time
-from dagster_s3inc.core.reprocess import LONGEST_CONDITIONS
 from dagster_s3inc.core.words import format_bytes
 from dagster_s3inc.dagster_internals import quiet, stored_bytes
 from dagster_s3inc.source import Source

@@ -15,14 +15,14 @@ from dagster_s3inc.core.columns import Columns
 from dagster_s3inc.core.cursor_format import encode_checkpoint
 from dagster_s3inc.core.index import Index
 from dagster_s3inc.core.ledger import LedgerReader
-from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import Backlog, Building, ScanResult
 from dagster_s3inc.core.page import Page, Rest
-from dagster_s3inc.core.reprocess import narrower
+from dagster_s3inc.core.filters import narrower
 from dagster_s3inc.core.reprocessing import emitted_before
 from dagster_s3inc.core.scan import MAX_INDEX_BYTES, scan, scan_backlog
-from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.core.filters import Selection
 from dagster_s3inc.core.validation import require_at_least, require_positive
 from dagster_s3inc.errors import KeyOrderError
 from dagster_s3inc.s3.listing import (

@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dagster_s3inc.core.columns import Columns, Numbers, Rows, Texts, microseconds
-from dagster_s3inc.core.key_order import have, windows
+from dagster_s3inc.core.page import have, windows
 
 __all__ = ["CLOSE", "OPEN", "is_familiar", "read_columns"]
 

@@ -10,9 +10,8 @@ from typing import Any, Final, Literal, get_args
 
 import dagster as dg
 
-from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.core.batching import LATE_FILE_CAPACITY, BatchPolicy, ScanLimits
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.limits import LATE_FILE_CAPACITY, ScanLimits
 from dagster_s3inc.core.validation import (
     require_at_least,
     require_aware,

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from dagster_s3inc.core.batching import Batch
+from dagster_s3inc.core.batching import Batch, ScanLimits
 from dagster_s3inc.core.cursor_format import encode_checkpoint
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import format_time
 from dagster_s3inc.core.report import describe_cost, describe_scan
 from dagster_s3inc.core.words import count

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import dagster as dg
 from dagster import DagsterRunStatus
 
-from dagster_s3inc.core.batching import Batch
-from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.batching import Batch, ScanLimits
 from dagster_s3inc.core.words import count
 from dagster_s3inc.dagster_internals import SensorAddress
 from dagster_s3inc.runs.run_requests import RESET_TAG, RETRY, RunRequests, requested_batch

@@ -21,9 +21,9 @@ from typing import NamedTuple
 
 import dagster as dg
 
-from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.checkpoint import Checkpoint, Reprocess
 from dagster_s3inc.core.cursor_format import decode_checkpoint
-from dagster_s3inc.core.reprocess import Conditions, Reprocess
+from dagster_s3inc.core.filters import Conditions
 from dagster_s3inc.dagster_internals import SensorAddress
 from dagster_s3inc.errors import ResetError
 from dagster_s3inc.runs.reset_requests import (

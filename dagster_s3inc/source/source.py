@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import dagster as dg
 from xxhash import xxh3_64_hexdigest
 
-from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.core.filters import ObjectFilter, Selection
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.source.grouping import Grouping
 

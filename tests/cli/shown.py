@@ -16,10 +16,10 @@ from unittest import mock
 from click.testing import CliRunner
 
 from dagster_s3inc.cli.command import cli
+from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.cursor_format import encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.scanner import Scanner
 from tests.servers import backdate, fill, moto_server

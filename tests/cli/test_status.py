@@ -10,11 +10,11 @@ import dagster as dg
 import pytest
 
 from dagster_s3inc import S3IncrementalProcessor
-from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan
+from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan, Reprocess
 from dagster_s3inc.core.cursor_format import decode_checkpoint, encode_checkpoint
+from dagster_s3inc.core.filters import Conditions
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.objects import Position, format_time
-from dagster_s3inc.core.reprocess import Conditions, Reprocess
 from dagster_s3inc.processor.document import CheckpointDocument
 from dagster_s3inc.runs.run_requests import SOURCE_TAG
 from tests.cli.conftest import Lake

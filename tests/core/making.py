@@ -11,19 +11,17 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from dagster_s3inc.core.batching import Batch, BatchPolicy
-from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.batching import Batch, BatchPolicy, ScanLimits
+from dagster_s3inc.core.checkpoint import Checkpoint, Reprocess
 from dagster_s3inc.core.columns import Columns, microseconds
 from dagster_s3inc.core.cursor_format import decode_checkpoint, encode_checkpoint
+from dagster_s3inc.core.filters import Selection
 from dagster_s3inc.core.index import Index
 from dagster_s3inc.core.ledger import Ledger, LedgerEntry, LedgerProgress
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import Building, ScanResult
 from dagster_s3inc.core.page import ColumnsPage, Page, Rest
-from dagster_s3inc.core.reprocess import Reprocess
 from dagster_s3inc.core.scan import scan
-from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.page_reader import BytesPage
 

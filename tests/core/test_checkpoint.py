@@ -6,10 +6,9 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_s3inc.core.batching import BatchPolicy
-from dagster_s3inc.core.checkpoint import Checkpoint, Total
-from dagster_s3inc.core.limits import ScanLimits
-from dagster_s3inc.core.reprocess import Conditions, Reprocess
+from dagster_s3inc.core.batching import BatchPolicy, ScanLimits
+from dagster_s3inc.core.checkpoint import Checkpoint, Reprocess, Total
+from dagster_s3inc.core.filters import Conditions
 from tests.core.making import FIRST, Sensor, at, keys_of, make_object
 from tests.core.test_cursor_format import CHECKPOINTS
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.core.batching import BatchPolicy, ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.classify import (
     Above,
@@ -18,13 +18,11 @@ from dagster_s3inc.core.classify import (
     sorted_array,
 )
 from dagster_s3inc.core.columns import Columns
-from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.filters import ObjectFilter, Selection
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.index import Index, Place, Segment, stretches
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.scan import scan, scan_backlog
-from dagster_s3inc.core.selection import Selection
 from tests.core.making import (
     FIRST,
     KEYS,

@@ -9,11 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_s3inc.core.checkpoint import CURSOR_RECENT_LIMIT, Checkpoint, PartialScan, Total
+from dagster_s3inc.core.checkpoint import (
+    CURSOR_RECENT_LIMIT,
+    Checkpoint,
+    PartialScan,
+    Reprocess,
+    Total,
+)
 from dagster_s3inc.core.cursor_format import VERSION, decode_checkpoint, encode_checkpoint
+from dagster_s3inc.core.filters import LONGEST_CONDITIONS, Conditions
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.objects import Position
-from dagster_s3inc.core.reprocess import LONGEST_CONDITIONS, Conditions, Reprocess
 from dagster_s3inc.errors import CheckpointFormatError, CheckpointVersionError
 from tests.core.making import KEYS, at
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dagster_s3inc.core.descriptions import descriptions
+from dagster_s3inc.core.words import descriptions
 
 
 def described(one: int, **two: int) -> None:

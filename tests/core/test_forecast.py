@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_s3inc.core.batching import BatchPolicy
-from dagster_s3inc.core.forecast import Forecast, forecast
 from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.report import Forecast, forecast
 from tests.core.making import at, listings, make_object
 from tests.core.test_batching import cut
 

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_s3inc.core import index as module
-from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.core.batching import BatchPolicy, ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.classify import Classifier
 from dagster_s3inc.core.columns import microseconds
+from dagster_s3inc.core.filters import Selection
 from dagster_s3inc.core.index import (
     NO_FINGERPRINTS,
     Index,
@@ -22,12 +23,10 @@ from dagster_s3inc.core.index import (
     stretches,
     united,
 )
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.page import ColumnsPage, Page, Rest
 from dagster_s3inc.core.scan import scan
-from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.errors import KeyOrderError
 from tests.core.making import DAY, FIRST, RANDOMS, at, byte_pages, keys_of, make_object, page
 

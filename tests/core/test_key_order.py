@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_s3inc.core.columns import Columns, Texts
-from dagster_s3inc.core.key_order import are_in_key_order, are_rising
 from dagster_s3inc.core.objects import S3Object
+from dagster_s3inc.core.page import are_in_key_order, are_rising
 
 # Few different bytes, so that much is shared; one is less than what follows a key, and one is NUL.
 TEXTS = st.lists(st.text("-<a\u00fc\0", max_size=20).map(str.encode))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.core.iblt import CELLS, Digest, decode
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.errors import ConfigurationError
 
 

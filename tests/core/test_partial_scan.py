@@ -8,12 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_s3inc.core.batching import BatchPolicy
-from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.batching import BatchPolicy, ScanLimits
+from dagster_s3inc.core.filters import ObjectFilter, Selection
 from dagster_s3inc.core.iblt import Digest
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
-from dagster_s3inc.core.selection import Selection
 from tests.core.making import (
     DAY,
     HOUR,

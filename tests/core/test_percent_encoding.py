@@ -6,7 +6,7 @@ from botocore.compat import unquote_str
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_s3inc.core.percent_encoding import decoded_keys
+from dagster_s3inc.core.columns import decoded_keys
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from dagster_s3inc.core.batching import BatchPolicy
-from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.filters import ObjectFilter
+from dagster_s3inc.core.batching import BatchPolicy, ScanLimits
+from dagster_s3inc.core.checkpoint import Checkpoint, Reprocess
+from dagster_s3inc.core.filters import Conditions, ObjectFilter
 from dagster_s3inc.core.late_files import Undecided, Why
 from dagster_s3inc.core.ledger import LedgerProgress
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.report import (
@@ -18,7 +17,6 @@ from dagster_s3inc.core.report import (
     describe_scan,
     describe_undecided,
 )
-from dagster_s3inc.core.reprocess import Conditions, Reprocess
 from dagster_s3inc.core.scan import scan, scan_backlog
 from tests.core.making import (
     DAY,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_s3inc.core.columns import Columns
+from dagster_s3inc.core.filters import LONGEST_CONDITIONS, Conditions, narrower
 from dagster_s3inc.core.objects import S3Object
-from dagster_s3inc.core.reprocess import LONGEST_CONDITIONS, Conditions, narrower
 from dagster_s3inc.errors import ConfigurationError
 from tests.core.making import START, at, listings, make_object
 

@@ -9,16 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_s3inc.core.batching import BatchPolicy
+from dagster_s3inc.core.batching import BatchPolicy, ScanLimits
+from dagster_s3inc.core.checkpoint import Reprocess
 from dagster_s3inc.core.columns import Columns
-from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.filters import Conditions, Selection
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.page import ColumnsPage, Rest
-from dagster_s3inc.core.reprocess import Conditions, Reprocess
 from dagster_s3inc.core.reprocessing import emitted_before
 from dagster_s3inc.core.scan import scan
-from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.errors import KeyOrderError
 from tests.core.making import (
     DAY,

@@ -10,14 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagster_s3inc.core.batching import BatchPolicy
-from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.batching import BatchPolicy, ScanLimits
+from dagster_s3inc.core.filters import ObjectFilter, Selection
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.page import ColumnsPage, Page
 from dagster_s3inc.core.scan import scan, scan_backlog
-from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.errors import EndpointError, KeyOrderError
 from tests.core.making import (
     DAY,

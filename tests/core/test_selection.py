@@ -6,8 +6,7 @@ from urllib.parse import quote_plus
 import pytest
 
 from dagster_s3inc.core.columns import Columns, Texts
-from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.selection import Selection
+from dagster_s3inc.core.filters import ObjectFilter, Selection
 from tests.core.making import make_object
 
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from dagster_s3inc.core.times import parse_duration, parse_moment, parse_start
+from dagster_s3inc.core.words import parse_duration, parse_moment, parse_start
 from dagster_s3inc.errors import ConfigurationError
 
 MOMENT = datetime(2026, 1, 31, tzinfo=timezone.utc)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dagster_s3inc import build_s3_incremental_sensor, build_s3_reset_job
-from dagster_s3inc.core.reprocess import Conditions
+from dagster_s3inc.core.filters import Conditions
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.reset import ResetConfig
 from dagster_s3inc.reset.config import Order

@@ -11,9 +11,8 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickData, TickStatus
 from dagster._serdes import serialize_value
 
-from dagster_s3inc.core.batching import Batch
+from dagster_s3inc.core.batching import Batch, RequestSize, ScanLimits
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.limits import RequestSize, ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.runs.run_requests import (
     RunKey,

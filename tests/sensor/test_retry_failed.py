@@ -9,9 +9,8 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._core.test_utils import create_run_for_test
 
-from dagster_s3inc.core.batching import Batch
+from dagster_s3inc.core.batching import Batch, ScanLimits
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.dagster_internals import SensorAddress
 from dagster_s3inc.runs.batch_states import StatesReader

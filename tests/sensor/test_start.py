@@ -5,9 +5,9 @@ from dataclasses import replace
 import dagster as dg
 import pytest
 
-from dagster_s3inc.core.checkpoint import Checkpoint, Total
+from dagster_s3inc.core.checkpoint import Checkpoint, Reprocess, Total
 from dagster_s3inc.core.cursor_format import encode_checkpoint
-from dagster_s3inc.core.reprocess import Conditions, Reprocess
+from dagster_s3inc.core.filters import Conditions
 from dagster_s3inc.errors import CheckpointVersionError, ResetError
 from dagster_s3inc.runs.reset_requests import ResetRequest
 from dagster_s3inc.sensor.recovery import Decision

@@ -15,10 +15,10 @@ from dagster._core.test_utils import create_run_for_test
 from dagster_s3inc import BatchPolicy, build_s3_incremental_sensor, build_s3_source_asset
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.cursor_format import decode_checkpoint, encode_checkpoint
+from dagster_s3inc.core.filters import Selection
 from dagster_s3inc.core.late_files import Undecided
 from dagster_s3inc.core.ledger import LedgerProgress
 from dagster_s3inc.core.scan import ScanResult, scan
-from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.runs.run_requests import SKIPPED_TAG
 from dagster_s3inc.source_asset.evaluations import evaluate_late_files, is_news
 from tests.servers import S3Server, backdate

@@ -13,14 +13,13 @@ import dagster as dg
 
 from dagster_s3inc.core import index, late_files
 from dagster_s3inc.core import scan as scan_module
+from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.cursor_format import decode_checkpoint, encode_checkpoint
+from dagster_s3inc.core.filters import Conditions, Selection
 from dagster_s3inc.core.ledger import LedgerReader
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.page import Page
-from dagster_s3inc.core.reprocess import Conditions
-from dagster_s3inc.core.selection import Selection
 from dagster_s3inc.runs.reset_requests import ResetRequest
 from dagster_s3inc.runs.run_requests import RunKey
 from dagster_s3inc.s3 import scanner

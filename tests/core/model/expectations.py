@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import Position, S3Object
 from dagster_s3inc.core.outcome import ScanResult
 from tests.core.model.knowledge import Decided, Knowledge, Reading

@@ -9,13 +9,12 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from dagster_s3inc.core.batching import Batch
+from dagster_s3inc.core.batching import Batch, ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan
 from dagster_s3inc.core.columns import Columns
+from dagster_s3inc.core.filters import Selection
 from dagster_s3inc.core.ledger import LedgerReader
-from dagster_s3inc.core.limits import ScanLimits
 from dagster_s3inc.core.objects import S3Object
-from dagster_s3inc.core.selection import Selection
 from tests.core.model.engine import Pages, Process, RealEngine
 
 __all__ = ["ExactEngine", "ForgetfulEngine", "LosingEngine", "UnorderedEngine"]

@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from dagster_s3inc.core.limits import ScanLimits
+from dagster_s3inc.core.batching import ScanLimits
 from tests.core.model.bucket import random_change
 from tests.core.model.engine import Engine, RealEngine
 from tests.core.model.requests import Crash
