@@ -159,11 +159,9 @@ class Choice(NamedTuple):
 
 def choose(
     candidates: Candidates,
-    policy: BatchPolicy,
+    limits: ScanLimits,
+    names: Sequence[str],
     *,
-    max_batches: int,
-    names: Sequence[str] = (),
-    request_size: RequestSize | None = None,
     is_partial: bool = False,
     now: int | None = None,
 ) -> Choice:
@@ -173,22 +171,19 @@ def choose(
 
     Args:
         candidates: In position order.
-        policy: How they are cut.
-        max_batches: The most batches.
+        limits: How they are cut, and how much may be emitted.
         names: The names of the groups, by number.
-        request_size: How long their run requests may be; None means no bound.
         is_partial: Whether the scan goes on in the next tick, so that its cursor is longer.
         now: In microseconds since 1970. Objects linger at this time; None means that none does.
     """
-    left: int | None = None
-    if request_size is not None:
-        reserved = request_size.tick + is_partial * request_size.partial_scan
-        left = max(0, request_size.most - reserved)
-    cutter = _BatchCutter(candidates, policy, names, request_size, left, now)
+    request, left = limits.request_size, None
+    if request is not None:
+        left = max(0, request.most - request.tick - is_partial * request.partial_scan)
+    cutter = _BatchCutter(candidates, limits, names, left, now)
     chosen: list[Rows] = []
     is_all = True
     for rows, size in cutter.batches():
-        if len(chosen) == max_batches or (left is not None and chosen and size > left):
+        if len(chosen) == limits.max_batches or (left is not None and chosen and size > left):
             is_all = False
             break
         chosen.append(rows)
@@ -200,17 +195,16 @@ class _BatchCutter:
     def __init__(
         self,
         candidates: Candidates,
-        policy: BatchPolicy,
+        limits: ScanLimits,
         names: Sequence[str],
-        request_size: RequestSize | None,
         longest: int | None,
         now: int | None,
     ) -> None:
-        self._candidates, self._policy, self._names = candidates, policy, names
-        self._request_size, self._longest = request_size, longest
+        self._candidates, self._policy, self._names = candidates, limits.policy, names
+        self._request_size, self._longest = limits.request_size, longest
         self._due: int | None = None
-        if policy.linger is not None and now is not None:
-            self._due = now - policy.linger // _MICROSECOND
+        if limits.policy.linger is not None and now is not None:
+            self._due = now - limits.policy.linger // _MICROSECOND
         self._groups = _rows_by_group(candidates)
 
     def batches(self) -> Iterator[tuple[Rows, int]]:

@@ -14,10 +14,32 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from dagster_s3inc.core.columns import Columns, Fingerprints, Rows
+from dagster_s3inc.core.columns import (
+    Columns,
+    Fingerprints,
+    Numbers,
+    Rows,
+    Texts,
+    in_position_order,
+    microseconds,
+    moment,
+)
+from dagster_s3inc.core.filters import Mask
 from dagster_s3inc.core.index import NO_FINGERPRINTS, Place
+from dagster_s3inc.core.objects import Position
 
-__all__ = ["KEPT", "NO_GROUP", "Candidates", "Dropped", "OldestCandidates"]
+__all__ = [
+    "KEPT",
+    "NO_GROUP",
+    "Above",
+    "Candidates",
+    "Dropped",
+    "OldestCandidates",
+    "at_or_below",
+    "place_of",
+    "position_of",
+    "sorted_array",
+]
 
 KEPT: Final = 50_000
 """At least so many objects are kept; with keys of 60 bytes they take about 8 MB."""
@@ -25,6 +47,36 @@ KEPT: Final = 50_000
 NO_GROUP: Final = -1
 
 _Whole = npt.NDArray[np.int32]
+
+
+def place_of(position: Position | None) -> Place | None:
+    """A position as columns hold it."""
+    if position is None:
+        return None
+    return microseconds(position.last_modified), position.key.encode("utf-8", "surrogatepass")
+
+
+def position_of(place: Place | None) -> Position | None:
+    """A place as a checkpoint holds it."""
+    if place is None:
+        return None
+    return Position(moment(place[0]), place[1].decode("utf-8", "surrogatepass"))
+
+
+def sorted_array(fingerprints: frozenset[int]) -> Fingerprints:
+    """Fingerprints as `members` takes them."""
+    return np.sort(np.fromiter(fingerprints, np.uint64, len(fingerprints)))
+
+
+def at_or_below(columns: Columns, place: Place | None) -> Mask:
+    """Which rows lie at or below a place."""
+    if place is None:
+        return np.zeros(len(columns), np.bool_)
+    mask: Mask = columns.last_modified < place[0]
+    ties = np.flatnonzero(columns.last_modified == place[0])
+    if len(ties):
+        mask[ties] = [key <= place[1] for key in columns.key_bytes(ties)]
+    return mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,14 +136,70 @@ class Candidates:
         """The same rows, ordered by (last_modified, key)."""
         return self.only(self.columns.in_position_order())
 
-    def in_key_order(self) -> Candidates:
-        """The same rows, ordered by key."""
-        keys = self.columns.key_bytes()
-        return self.only(np.array(sorted(range(len(keys)), key=keys.__getitem__), np.intp))
-
     def place(self, row: int) -> Place:
         """The place of one row in the order of processing."""
         return int(self.columns.last_modified[row]), self.columns.key(row)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Above:
+    """Objects above the watermark that have been emitted and are listed, one row each.
+
+    Attributes:
+        times: Their LastModified, in microseconds.
+        keys: Their keys.
+        fingerprints: Of each.
+        matching: Whether each matches, whatever its storage class.
+    """
+
+    times: Numbers
+    keys: Texts
+    fingerprints: Fingerprints
+    matching: Mask
+
+    @classmethod
+    def joined(cls, parts: Sequence[Above]) -> Above:
+        """The rows of all parts, in position order."""
+        whole = (
+            parts[0]
+            if len(parts) == 1
+            else cls(
+                np.concatenate([np.empty(0, np.int64), *(each.times for each in parts)]),
+                Texts.joined([each.keys for each in parts]),
+                np.concatenate([NO_FINGERPRINTS, *(each.fingerprints for each in parts)]),
+                np.concatenate([np.empty(0, np.bool_), *(each.matching for each in parts)]),
+            )
+        )
+        return whole.only(
+            in_position_order(whole.times, lambda rows: whole.keys.only(rows).to_list())
+        )
+
+    @classmethod
+    def of(cls, candidates: Candidates) -> Above:
+        """Candidates that are emitted now."""
+        columns, matching = candidates.columns, np.ones(len(candidates), np.bool_)
+        return cls(columns.last_modified, columns.plain_keys(), candidates.fingerprints, matching)
+
+    def plus(self, emitted: Candidates) -> Above:
+        """With candidates that are emitted now."""
+        return Above.joined([self, Above.of(emitted)]) if len(emitted) else self
+
+    def split(self, count: int) -> tuple[Above, Above]:
+        """The first rows, and the others."""
+        return self.only(np.arange(count)), self.only(np.arange(count, len(self)))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def place(self, row: int) -> Place:
+        """The place of one row in the order of processing."""
+        return int(self.times[row]), self.keys[row]
+
+    def only(self, rows: Rows) -> Above:
+        """These rows, in this order."""
+        return Above(
+            self.times[rows], self.keys.only(rows), self.fingerprints[rows], self.matching[rows]
+        )
 
 
 @dataclass(slots=True)
@@ -143,12 +251,10 @@ class OldestCandidates:
         if self._count > 2 * self._limit:
             self._compact()
 
-    def finish(self) -> Candidates | None:
-        """Gives away the oldest, in position order; None if there are none."""
+    def finish(self) -> Candidates:
+        """Gives away the oldest, in position order."""
         if self._count > self._limit:
             self._compact()
-        if not self._parts:
-            return None
         # The parts go before anything is made of the whole, which is as large.
         joined, self._parts, self._count = Candidates.joined(self._parts), [], 0
         return joined.in_position_order()

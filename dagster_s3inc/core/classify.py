@@ -19,177 +19,108 @@ file of 09:01 deleted, one of 09:05 written, and one of 08:30 that became visibl
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dagster_s3inc.core.candidates import NO_GROUP, Candidates, OldestCandidates
+from dagster_s3inc.core.batching import ScanLimits
+from dagster_s3inc.core.candidates import (
+    NO_GROUP,
+    Above,
+    Candidates,
+    OldestCandidates,
+    at_or_below,
+    place_of,
+    sorted_array,
+)
 from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.columns import (
-    Columns,
-    Fingerprints,
-    Numbers,
-    Rows,
-    Texts,
-    in_position_order,
-    microseconds,
-)
-from dagster_s3inc.core.filters import Mask, Selection
+from dagster_s3inc.core.columns import Columns, Fingerprints
+from dagster_s3inc.core.filters import Mask, Rules, Selection
 from dagster_s3inc.core.iblt import Digest, DigestBuilder
-from dagster_s3inc.core.index import (
-    NO_FINGERPRINTS,
-    Index,
-    Place,
-    Segment,
-    Stretch,
-    members,
-)
-from dagster_s3inc.core.objects import Position
+from dagster_s3inc.core.index import NO_FINGERPRINTS, Index, Place, Segment, Stretch, members
+from dagster_s3inc.core.ledger import LedgerReader
 
-__all__ = [
-    "Above",
-    "Classified",
-    "Classifier",
-    "Groups",
-    "Seen",
-    "at_or_below",
-    "place_of",
-    "sorted_array",
-]
+__all__ = ["Again", "Classified", "Classifier", "Given", "Listed", "Seen"]
 
-Seconds = npt.NDArray[np.uint32]
-
-_EXAMPLES = 5
+_EXAMPLES: Final = 5
+_UNPARTITIONED: Final = -2
 
 
-def _no_fingerprints() -> Fingerprints:
-    return NO_FINGERPRINTS
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a scan was given: the arguments of `scan` of the same names."""
+
+    checkpoint: Checkpoint
+    selection: Selection
+    limits: ScanLimits
+    now: datetime
+    ledger: LedgerReader | None
+    max_index_bytes: int
+
+    def changed(self, base: Checkpoint) -> bool:
+        """Whether the selection is another than the one by which `emitted` was made."""
+        return base.selection not in (None, self.selection.hash)
 
 
-def place_of(position: Position | None) -> Place | None:
-    """A position as columns hold it."""
-    if position is None:
-        return None
-    return microseconds(position.last_modified), position.key.encode("utf-8", "surrogatepass")
-
-
-def sorted_array(fingerprints: frozenset[int]) -> Fingerprints:
-    """Fingerprints as `members` takes them."""
-    return np.sort(np.fromiter(fingerprints, np.uint64, len(fingerprints)))
-
-
-def at_or_below(columns: Columns, place: Place | None) -> Mask:
-    """Which rows lie at or below a place."""
-    if place is None:
-        return np.zeros(len(columns), np.bool_)
-    mask: Mask = columns.last_modified < place[0]
-    ties = np.flatnonzero(columns.last_modified == place[0])
-    if len(ties):
-        mask[ties] = [key <= place[1] for key in columns.key_bytes(ties)]
-    return mask
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Above:
-    """Objects above the watermark that have been emitted and are listed, one row each.
+class Listed(NamedTuple):
+    """What matches at or below the watermark, whatever its storage class, one by one.
 
     Attributes:
-        times: Their LastModified, in microseconds.
-        keys: Their keys.
         fingerprints: Of each.
-        matching: Whether each matches, whatever its storage class.
+        seconds: When each was modified, in seconds since 1970.
+        other: The fingerprints of those whose storage class does not count.
     """
 
-    times: Numbers
-    keys: Texts
-    fingerprints: Fingerprints
-    matching: Mask
+    fingerprints: Fingerprints = NO_FINGERPRINTS
+    seconds: npt.NDArray[np.uint32] = np.empty(0, np.uint32)
+    other: Fingerprints = NO_FINGERPRINTS
 
     @classmethod
-    def joined(cls, parts: Sequence[Above]) -> Above:
-        """The rows of all parts, in position order."""
-        if len(parts) == 1:
-            [whole] = parts
-        else:
-            whole = cls(
-                np.concatenate([np.empty(0, np.int64), *(each.times for each in parts)]),
-                Texts.joined([each.keys for each in parts]),
-                np.concatenate([NO_FINGERPRINTS, *(each.fingerprints for each in parts)]),
-                np.concatenate([np.empty(0, np.bool_), *(each.matching for each in parts)]),
-            )
-        return whole.only(
-            in_position_order(whole.times, lambda rows: whole.keys.only(rows).to_list())
-        )
-
-    @classmethod
-    def of(cls, candidates: Candidates) -> Above:
-        """Candidates that are emitted now."""
-        columns = candidates.columns
-        return cls(
-            columns.last_modified,
-            columns.plain_keys(),
-            candidates.fingerprints,
-            np.ones(len(candidates), np.bool_),
-        )
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def place(self, row: int) -> Place:
-        """The place of one row in the order of processing."""
-        return int(self.times[row]), self.keys[row]
-
-    def only(self, rows: Rows) -> Above:
-        """These rows, in this order."""
-        return Above(
-            self.times[rows], self.keys.only(rows), self.fingerprints[rows], self.matching[rows]
-        )
+    def joined(cls, parts: Sequence[Listed]) -> Listed:
+        """The rows of all parts."""
+        return cls(*map(np.concatenate, zip(cls(), *parts, strict=True)))
 
 
 @dataclass(slots=True)
-class Groups:
-    """The groups that a scan has met, by number, and the keys that are in none."""
+class _Groups:
+    """Numbers the groups that a scan meets."""
 
     group_of: Callable[[str], str | None] | None
     names: list[str] = field(default_factory=list)
-    unpartitioned: int = 0
-    examples: list[str] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict)
 
-    def number(self, columns: Columns) -> npt.NDArray[np.int32]:
-        """The group of each row, by number; -2 for a row that is in none."""
-        if self.group_of is None:
-            return np.full(len(columns), NO_GROUP, np.int32)
-        numbers = np.empty(len(columns), np.int32)
-        for row, key in enumerate(columns.key_bytes()):
-            text = key.decode("utf-8", "surrogatepass")
-            name = self.group_of(text)
+    def number(self, keys: Sequence[bytes]) -> list[int]:
+        """The number of the group of each key; `_UNPARTITIONED` for a key that is in none."""
+        found = []
+        for key in keys:
+            name = self.group_of(key.decode("utf-8", "surrogatepass")) if self.group_of else None
             if name is None:
-                numbers[row] = _UNPARTITIONED
-                self.unpartitioned += 1
-                if len(self.examples) < _EXAMPLES:
-                    self.examples.append(text)
+                found.append(_UNPARTITIONED)
                 continue
-            found = self._numbers.get(name)
-            if found is None:
-                found = self._numbers[name] = len(self.names)
+            if name not in self._numbers:
+                self._numbers[name] = len(self.names)
                 self.names.append(name)
-            numbers[row] = found
-        return numbers
-
-    def copy(self) -> Groups:
-        """A copy that goes on by itself."""
-        return replace(
-            self,
-            names=list(self.names),
-            examples=list(self.examples),
-            _numbers=dict(self._numbers),
-        )
+            found.append(self._numbers[name])
+        return found
 
 
-_UNPARTITIONED = -2
+class Again(NamedTuple):
+    """Asks for what was emitted instead of what is new.
+
+    Attributes:
+        rules: Tell what is asked for.
+        after: Only keys behind this one are.
+        takes_late: Whether it is decided later which files at or below the watermark are late.
+    """
+
+    rules: Rules
+    after: bytes
+    takes_late: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,29 +130,27 @@ class Classified:
     Attributes:
         segment: As it is listed now. Its fingerprints are those that are known; without an index
             also those at or below the watermark of which the digests decide.
-        candidates: What is new and matches.
+        candidates: What is new and matches, in key order; None if nothing is.
         beyond: What is new and matches too, but was modified so late that it is only counted.
         above: What is known above the watermark.
         gone: Fingerprints of the index that are not listed any more.
         carried: Fingerprints of a segment of the index that goes on behind the stretch.
-        listed: Without an index: what matches at or below the watermark, whatever its class.
-        matching: Those of them whose class counts too.
-        seconds: When each of `listed` was modified, in seconds since 1970.
+        listed: Without an index: what is listed at or below the watermark.
         left_out: How many rows above the watermark do not match.
-        held_back: How many rows match and are in no group.
+        unpartitioned: How many rows match and are in no group.
+        examples: The keys of some of them.
     """
 
     segment: Segment
     candidates: Candidates | None = None
     beyond: tuple[Columns, ...] = ()
-    above: Above | None = None
-    gone: Fingerprints = field(default_factory=_no_fingerprints)
-    carried: Fingerprints = field(default_factory=_no_fingerprints)
-    listed: Fingerprints = field(default_factory=_no_fingerprints)
-    matching: Fingerprints = field(default_factory=_no_fingerprints)
-    seconds: Seconds = field(default_factory=lambda: np.empty(0, np.uint32))
+    above: tuple[Above, ...] = ()
+    gone: Fingerprints = field(default_factory=lambda: NO_FINGERPRINTS)
+    carried: Fingerprints = field(default_factory=lambda: NO_FINGERPRINTS)
+    listed: Listed = Listed()  # noqa: RUF009 # a value
     left_out: int = 0
-    held_back: int = 0
+    unpartitioned: int = 0
+    examples: tuple[str, ...] = ()
 
 
 class Classifier:
@@ -232,6 +161,7 @@ class Classifier:
         index: The same object by object; None if it is not at hand.
         selection: What counts.
         adopts: Whether what is new above the watermark counts as emitted.
+        again: Makes candidates of what was emitted; None if they are what is new.
     """
 
     def __init__(
@@ -241,74 +171,75 @@ class Classifier:
         selection: Selection,
         *,
         adopts: bool = False,
+        again: Again | None = None,
     ) -> None:
         self.index = index
         self.watermark = place_of(checkpoint.watermark)
+        self.adopts, self._again = adopts, again
         self._selection = selection
         self._recent = sorted_array(checkpoint.recent)
         self._late = sorted_array(checkpoint.late)
-        self.adopts = adopts
+        self.groups = _Groups(selection.group_of)
         self.latest: int | None = None
         """What is new and was modified later than this, in microseconds, is only counted."""
+        self.covers_all = True
+        """Whether all that counts at or below the watermark is asked for again."""
 
     def may_skip(self, segment: Segment) -> bool:
         """Whether a segment need not be read if its bytes are the same as last time."""
+        if self._again is not None:
+            return False
         if segment.newest is None:
             return True
         if segment.waiting or self.watermark is None:
             return False
         return segment.newest <= self.watermark
 
-    def classify(
-        self, stretch: Stretch, carried: Fingerprints, groups: Groups, number: int
-    ) -> Classified:
+    def classify(self, stretch: Stretch, carried: Fingerprints, number: int) -> Classified:
         """Sorts one stretch.
 
         Args:
             stretch: What is listed.
             carried: What the stretch before left of a segment of the index that goes on here.
-            groups: Numbers the groups.
             number: The number of the segment that the stretch becomes.
         """
         if stretch.unchanged is not None:
             return Classified(stretch.unchanged)
-        pool = self._pool(stretch, carried)
-        found: list[Fingerprints] = [NO_FINGERPRINTS]
-        parts = [self._part(part, pool, groups, number) for part in stretch.parts]
-        for part in parts:
-            found.append(part.known)
-        known = np.concatenate(found)
-        left, gone = self._left(stretch, carried, pool, known)
+        pool, found = self._pool(stretch, carried), _Found(number)
         rows = [columns for columns in stretch.parts if len(columns)]
-        candidates = [part.candidates for part in parts if part.candidates is not None]
-        listed = _joined([part.listed for part in parts])
+        for part in rows:
+            self._sort(part, pool, found)
+        known = np.concatenate([NO_FINGERPRINTS, *found.known])
+        left, gone = self._left(stretch, carried, pool, known)
+        listed = found.listed[0] if len(found.listed) == 1 else Listed.joined(found.listed)
+        candidates = Candidates.joined(found.candidates) if found.candidates else None
         segment = Segment(
             start=stretch.start,
-            fingerprints=np.sort(np.concatenate([known, listed, *(p.adopted for p in parts)])),
+            fingerprints=np.sort(np.concatenate([known, listed.fingerprints])),
             content=stretch.content,
-            newest=max((_newest(columns) for columns in rows), default=None),
+            newest=max(map(_newest, rows), default=None),
             last_key=rows[-1].key(-1) if rows else b"",
             objects=stretch.objects,
             bytes=sum(int(columns.sizes.sum()) for columns in rows),
-            waiting=sum(map(len, candidates))
-            + sum(len(part.beyond) + part.held_back for part in parts),
+            waiting=sum(map(len, found.candidates))
+            + sum(map(len, found.beyond))
+            + found.unpartitioned,
         )
         return Classified(
             segment,
-            candidates=Candidates.joined(candidates) if candidates else None,
-            beyond=tuple(part.beyond for part in parts if isinstance(part.beyond, Columns)),
-            above=Above.joined([part.above for part in parts if part.above is not None]),
+            candidates,
+            beyond=tuple(found.beyond),
+            above=tuple(found.above),
             gone=gone,
             carried=left,
             listed=listed,
-            matching=_joined([part.matching for part in parts]),
-            seconds=np.concatenate([np.empty(0, np.uint32), *(part.seconds for part in parts)]),
-            left_out=sum(part.left_out for part in parts),
-            held_back=sum(part.held_back for part in parts),
+            left_out=found.left_out,
+            unpartitioned=found.unpartitioned,
+            examples=tuple(found.examples),
         )
 
     def _pool(self, stretch: Stretch, carried: Fingerprints) -> Fingerprints:
-        """What of the index may be listed in a stretch, sorted."""
+        """What may be known of a stretch, sorted."""
         if self.index is None:
             return self._recent
         if not len(carried) and len(stretch.known) == 1:
@@ -328,114 +259,120 @@ class Classifier:
         comes = members(left, np.sort(last))
         return left[comes], left[~comes]
 
-    def _part(self, part: Columns, pool: Fingerprints, groups: Groups, number: int) -> _Part:
-        if self.index is None:
-            return self._part_without_index(part, groups, number)
-        if len(pool):
-            old = part.last_modified <= self.index.newest_emitted
-            rows = np.flatnonzero(old)
-            prints = part.fingerprints(None if len(rows) == len(part) else rows)
-            is_known = members(prints, pool)
-            known_rows, known = rows[is_known], prints[is_known]
-        else:
-            known_rows, known = np.empty(0, np.intp), NO_FINGERPRINTS
-        unknown = np.ones(len(part), np.bool_)
-        unknown[known_rows] = False
-        result = self._unknown(part, np.flatnonzero(unknown), groups, number)
-        if len(known_rows):
-            chosen = part.only(known_rows)
-            above = np.flatnonzero(~at_or_below(chosen, self.watermark))
-            if len(above):
-                result.above = self._above(chosen.only(above), known[above])
-        result.known = known
-        return result
-
-    def _part_without_index(self, part: Columns, groups: Groups, number: int) -> _Part:
+    def _sort(self, part: Columns, pool: Fingerprints, found: _Found) -> None:
+        """Sorts some rows, which are not none."""
         below = at_or_below(part, self.watermark)
-        rows = np.flatnonzero(~below)
-        prints = part.only(rows).fingerprints()
-        is_known = members(prints, self._recent)
-        known_rows = rows[is_known]
-        result = self._unknown(part, rows[~is_known], groups, number)
-        result.known = prints[is_known]
-        if len(known_rows):
-            result.above = self._above(part.only(known_rows), result.known)
-        rows = np.flatnonzero(below)
-        if not len(rows):
-            return result
-        chosen = part if len(rows) == len(part) else part.only(rows)
-        may, counts = self._selection.may_match(chosen), self._selection.class_counts(chosen)
-        numbers = np.full(len(chosen), NO_GROUP, np.int32)
-        if groups.group_of is not None:
-            asked = np.flatnonzero(may & counts)
-            before = groups.unpartitioned
-            numbers[asked] = groups.number(chosen.only(asked))
-            result.held_back += groups.unpartitioned - before
-            may &= numbers != _UNPARTITIONED
-        if not may.all():
-            rows = np.flatnonzero(may)
-            chosen, counts, numbers = chosen.only(rows), counts[rows], numbers[rows]
-        prints = chosen.fingerprints()
-        late = np.flatnonzero(members(prints, self._late) & counts)
-        if len(late):
-            candidates = Candidates(
-                chosen.only(late),
-                prints[late],
-                np.full(len(late), number, np.int32),
-                numbers[late],
-            )
-            if result.candidates is not None:
-                candidates = Candidates.joined([candidates, result.candidates]).in_key_order()
-            result.candidates = candidates
-        result.listed, result.matching = prints, prints[counts]
-        result.seconds = (chosen.last_modified // 1_000_000).astype(np.uint32)
-        return result
+        may_be_known = ~below
+        if self.index is not None:
+            may_be_known = part.last_modified <= self.index.newest_emitted
+        asked = np.flatnonzero(may_be_known) if len(pool) else np.empty(0, np.intp)
+        prints = part.fingerprints(None if len(asked) == len(part) else asked)
+        is_known = members(prints, pool)
+        known = asked[is_known]
+        found.known.append(prints[is_known])
+        above = ~below[known]
+        if above.any():
+            self._note_above(part.only(known[above]), prints[is_known][above], found)
+        if self._again is None:
+            rest = np.ones(len(part), np.bool_)
+            rest[known] = False
+        else:
+            rest = below.copy() if self.index is None else np.zeros(len(part), np.bool_)
+            rest[known] = True
+        rows = np.flatnonzero(rest)
+        if len(rows) == len(part):
+            self._choose(part, below, found)
+        elif len(rows):
+            self._choose(part.only(rows), below[rows], found)
 
-    def _unknown(self, part: Columns, rows: Rows, groups: Groups, number: int) -> _Part:
-        """Rows that have not been emitted."""
-        result = _Part()
-        if not len(rows):
-            return result
-        chosen = part if len(rows) == len(part) else part.only(rows)
-        may, counts = self._selection.may_match(chosen), self._selection.class_counts(chosen)
+    def _choose(self, rows: Columns, below: Mask, found: _Found) -> None:
+        """Finds the candidates, and what is listed at or below the watermark without an index."""
+        may = self._selection.may_match(rows)
+        counts = may & self._selection.class_counts(rows)
+        if self._again is None:
+            found.left_out += int((~(may if self.adopts else counts) & ~below).sum())
         if self.adopts:
-            taken = chosen.only(np.flatnonzero(may))
-            result.adopted = taken.fingerprints()
-            result.above = self._above(taken, result.adopted)
-            result.left_out = len(chosen) - len(taken)
-            return result
-        result.left_out = int((~(may & counts) & ~at_or_below(chosen, self.watermark)).sum())
-        rows = np.flatnonzero(may & counts)
-        if not len(rows):
-            return result
-        chosen = chosen if len(rows) == len(chosen) else chosen.only(rows)
-        before = groups.unpartitioned
-        numbers = groups.number(chosen)
-        result.held_back = groups.unpartitioned - before
-        if result.held_back:
-            placed = np.flatnonzero(numbers != _UNPARTITIONED)
-            chosen, numbers = chosen.only(placed), numbers[placed]
+            taken = np.flatnonzero(may & ~below)
+            adopted = rows.only(taken)
+            prints = adopted.fingerprints()
+            found.known.append(prints)
+            self._note_above(adopted, prints, found)
+            may, counts = may & below, counts & below
+        groups = self._placed(rows, may, counts, found)
+        listed = may & below if self.index is None else np.zeros(len(rows), np.bool_)
+        new = counts & ~listed if self._again is None else counts & self._asked(rows)
         if self.latest is not None:
-            is_beyond = chosen.last_modified > self.latest
-            result.beyond = chosen.only(np.flatnonzero(is_beyond))
-            rows = np.flatnonzero(~is_beyond)
-            chosen, numbers = chosen.only(rows), numbers[rows]
+            late = new & (rows.last_modified > self.latest)
+            found.beyond.append(rows.only(np.flatnonzero(late)))
+            new &= ~late
+        chosen = np.flatnonzero(new | listed)
+        if not len(chosen):
+            return
+        if len(chosen) < len(rows):
+            rows, groups = rows.only(chosen), groups[chosen]
+            new, listed, counts = new[chosen], listed[chosen], counts[chosen]
+        prints = rows.fingerprints()
+        if self.index is None and listed.any():
+            seconds = (rows.last_modified[listed] // 1_000_000).astype(np.uint32)
+            found.listed.append(Listed(prints[listed], seconds, prints[listed & ~counts]))
+            is_late = listed & members(prints, self._late)
+            if self._again is None:
+                new |= is_late & counts
+            else:
+                self.covers_all = self.covers_all and bool(new[listed & counts].all())
+                new &= ~is_late | self._again.takes_late
+        chosen = np.flatnonzero(new)
         if len(chosen):
-            result.candidates = Candidates(
-                chosen,
-                chosen.fingerprints(),
-                np.full(len(chosen), number, np.int32),
-                numbers,
+            numbers = np.full(len(chosen), found.number, np.int32)
+            found.candidates.append(
+                Candidates(rows.only(chosen), prints[chosen], numbers, groups[chosen])
             )
-        return result
 
-    def _above(self, columns: Columns, fingerprints: Fingerprints) -> Above:
-        return Above(
-            columns.last_modified,
-            columns.plain_keys().packed(),
-            fingerprints,
-            self._selection.may_match(columns),
-        )
+    def _placed(
+        self, rows: Columns, may: Mask, counts: Mask, found: _Found
+    ) -> npt.NDArray[np.int32]:
+        """The number of the group of each row. Those in no group match no more."""
+        numbers = np.full(len(rows), NO_GROUP, np.int32)
+        if self.groups.group_of is not None:
+            asked = np.flatnonzero(counts)
+            numbers[asked] = self.groups.number(rows.key_bytes(asked))
+            nowhere = np.flatnonzero(numbers == _UNPARTITIONED)
+            may[nowhere] = counts[nowhere] = False
+            found.unpartitioned += len(nowhere)
+            keys = rows.key_bytes(nowhere[: _EXAMPLES - len(found.examples)])
+            found.examples += [key.decode("utf-8", "surrogatepass") for key in keys]
+        return numbers
+
+    def _asked(self, rows: Columns) -> Mask:
+        """Which rows are asked for again, if they were emitted."""
+        again = self._again
+        if again is None:
+            return np.ones(len(rows), np.bool_)
+        mask = again.rules.may_count(rows)
+        if again.after:
+            asked = np.flatnonzero(mask)
+            mask[asked] = [key > again.after for key in rows.key_bytes(asked)]
+        return mask
+
+    def _note_above(self, rows: Columns, prints: Fingerprints, found: _Found) -> None:
+        matching = self._selection.may_match(rows)
+        keys = rows.plain_keys().packed()
+        found.above.append(Above(rows.last_modified, keys, prints, matching))
+
+
+@dataclass(slots=True)
+class _Found:
+    """What is found in one stretch; see `Classified`."""
+
+    number: int
+    known: list[Fingerprints] = field(default_factory=list)
+    above: list[Above] = field(default_factory=list)
+    candidates: list[Candidates] = field(default_factory=list)
+    beyond: list[Columns] = field(default_factory=list)
+    listed: list[Listed] = field(default_factory=list)
+    left_out: int = 0
+    unpartitioned: int = 0
+    examples: list[str] = field(default_factory=list)
 
 
 class Seen:
@@ -443,7 +380,6 @@ class Seen:
 
     Args:
         classifier: Sorts what comes.
-        groups: Numbers the groups.
         kept: How many of the oldest candidates are kept; 0 means that no candidate is.
         cells: The sizes of the digests that are made of what is listed, without an index.
         start: The key behind which the scan begins.
@@ -453,28 +389,26 @@ class Seen:
     def __init__(
         self,
         classifier: Classifier,
-        groups: Groups,
         *,
-        kept: int,
-        cells: Sequence[int],
+        kept: int = 0,
+        cells: Sequence[int] = (),
         start: bytes = b"",
         max_index_bytes: int,
     ) -> None:
-        self.classifier, self.groups = classifier, groups
+        self.classifier, self.names = classifier, classifier.groups.names
         self.oldest = OldestCandidates(kept)
         self._keeps_candidates = kept > 0
         self.last_key = start
         self.carried = NO_FINGERPRINTS
         self.classified: list[Classified] = []
         self.is_too_large = False
-        self.listed = [DigestBuilder(each) for each in cells]
-        self.matching = DigestBuilder(cells[0]) if cells else None
+        self._listed = [DigestBuilder(each) for each in cells]
+        self._other = [DigestBuilder(each) for each in cells[:1]]
         self._most, self._size = max_index_bytes, 0
 
     def classify(self, stretch: Stretch) -> Classified:
         """Sorts a stretch; `add` takes it in."""
-        number = len(self.classified)
-        return self.classifier.classify(stretch, self.carried, self.groups, number)
+        return self.classifier.classify(stretch, self.carried, len(self.classified))
 
     def add(self, classified: Classified) -> None:
         """Takes in a stretch."""
@@ -486,36 +420,25 @@ class Seen:
             for columns in classified.beyond:
                 self.oldest.dropped.add(columns)
             self.classifier.latest = self.oldest.latest
-        if len(classified.listed):
-            for digest in self.listed:
-                digest.add(classified.listed)
-            if self.matching is not None:
-                self.matching.add(classified.matching)
+        for digest in self._listed:
+            digest.add(classified.listed.fingerprints)
+        for digest in self._other:
+            digest.add(classified.listed.other)
         self._size += classified.segment.fingerprints.nbytes
         if self.classifier.index is None and self._size > self._most:
             self.is_too_large = True
         if self.is_too_large:
-            empty = NO_FINGERPRINTS
-            segment = classified.segment._replace(fingerprints=empty, content=None)
-            classified = replace(classified, segment=segment, listed=empty, matching=empty)
+            segment = classified.segment._replace(fingerprints=NO_FINGERPRINTS, content=None)
+            classified = replace(classified, segment=segment, listed=Listed())
         self.classified.append(replace(classified, candidates=None, beyond=()))
 
-    def copy(self, *, unpartitioned: int) -> Seen:
-        """A copy that goes on by itself, with so many unpartitioned keys."""
-        other = Seen(
-            self.classifier,
-            self.groups.copy(),
-            kept=0,
-            cells=(),
-            start=self.last_key,
-            max_index_bytes=self._most,
-        )
-        other.groups.unpartitioned = unpartitioned
-        other.groups.examples = other.groups.examples[:unpartitioned]
-        other.carried, other.classified = self.carried, list(self.classified)
-        other.is_too_large, other._size = self.is_too_large, self._size
-        other.listed = [each.copy() for each in self.listed]
-        other.matching = None if self.matching is None else self.matching.copy()
+    def copy(self) -> Seen:
+        """A copy that goes on by itself, and keeps no candidates."""
+        other = copy.copy(self)
+        other._keeps_candidates = False
+        other.classified = list(self.classified)
+        other._listed = [each.copy() for each in self._listed]
+        other._other = [each.copy() for each in self._other]
         return other
 
     def segments(self) -> list[Segment]:
@@ -524,37 +447,25 @@ class Seen:
 
     def above(self) -> Above:
         """What is known above the watermark, in position order."""
-        return Above.joined([each.above for each in self.classified if each.above is not None])
+        return Above.joined([above for each in self.classified for above in each.above])
 
     def gone(self) -> Fingerprints:
         """What of the index is not listed any more."""
-        return _joined([each.gone for each in self.classified])
+        return np.concatenate([NO_FINGERPRINTS, *(each.gone for each in self.classified)])
+
+    def listed(self) -> Listed:
+        """What is listed at or below the watermark, without an index."""
+        return Listed.joined([each.listed for each in self.classified])
 
     def digests(self) -> list[Digest]:
         """Of what is listed at or below the watermark, one of each size."""
-        return [each.finish() for each in self.listed]
+        return [each.finish() for each in self._listed]
 
-
-def _joined(parts: Sequence[Fingerprints]) -> Fingerprints:
-    return parts[0] if len(parts) == 1 else np.concatenate([NO_FINGERPRINTS, *parts])
+    def matching(self) -> Digest:
+        """The first digest without what has a storage class that does not count."""
+        return self._listed[0].finish() - self._other[0].finish()
 
 
 def _newest(columns: Columns) -> Place:
     latest = np.flatnonzero(columns.last_modified == columns.last_modified.max())
     return int(columns.last_modified[latest[0]]), max(columns.key_bytes(latest))
-
-
-@dataclass(slots=True)
-class _Part:
-    """One part of a stretch, sorted; see `Classified`."""
-
-    known: Fingerprints = field(default_factory=_no_fingerprints)
-    adopted: Fingerprints = field(default_factory=_no_fingerprints)
-    above: Above | None = None
-    candidates: Candidates | None = None
-    beyond: Columns | tuple[()] = ()
-    listed: Fingerprints = field(default_factory=_no_fingerprints)
-    matching: Fingerprints = field(default_factory=_no_fingerprints)
-    seconds: Seconds = field(default_factory=lambda: np.empty(0, np.uint32))
-    left_out: int = 0
-    held_back: int = 0

@@ -126,11 +126,9 @@ class Index:
         """The first key of each segment."""
         return [each.start for each in self.segments]
 
-    def reaching(self, start: bytes, end: bytes) -> tuple[Segment, ...]:
-        """The segments that hold keys from `start` on and before `end`."""
-        starts = self.starts()
-        low = max(0, bisect_right(starts, start) - 1)
-        return self.segments[low : bisect_left(starts, end)]
+    def around(self, key: bytes) -> Fingerprints:
+        """The fingerprints of the segment to which a key belongs."""
+        return self.segments[bisect_right(self.starts(), key) - 1].fingerprints
 
     def all_fingerprints(self) -> Fingerprints:
         """Of everything emitted and listed, in no order."""

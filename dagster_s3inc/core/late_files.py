@@ -38,14 +38,15 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from dagster_s3inc.core.checkpoint import Checkpoint, Total
-from dagster_s3inc.core.classify import Seconds, sorted_array
+from dagster_s3inc.core.candidates import sorted_array
+from dagster_s3inc.core.checkpoint import Checkpoint
+from dagster_s3inc.core.classify import Given, Listed, Seen
 from dagster_s3inc.core.columns import Fingerprints
 from dagster_s3inc.core.iblt import Digest, decode, estimate
 from dagster_s3inc.core.index import NO_FINGERPRINTS, members
 from dagster_s3inc.core.ledger import Ledger, LedgerProgress, LedgerReader
 
-__all__ = ["Decision", "ListedRows", "OwnBatches", "Undecided", "Why", "decide"]
+__all__ = ["Decision", "Undecided", "Why", "decide", "decide_by_listing"]
 
 Why = Literal["reading", "not whole", "no ledger", "too large", "part of a listing"]
 
@@ -100,39 +101,20 @@ class Decision(NamedTuple):
     undecided: Undecided | None = None
 
 
-class ListedRows(NamedTuple):
-    """What is listed at or below the watermark, one by one.
-
-    Attributes:
-        fingerprints: Of what matches, whatever its storage class.
-        matching: Of what matches now.
-        seconds: When each of `fingerprints` was modified, in seconds since 1970.
-    """
-
-    fingerprints: Fingerprints
-    matching: Fingerprints
-    seconds: Seconds
-
-    @classmethod
-    def joined(cls, parts: Sequence[ListedRows]) -> ListedRows:
-        """The rows of all parts."""
-        return cls(
-            np.concatenate([NO_FINGERPRINTS, *(each.fingerprints for each in parts)]),
-            np.concatenate([NO_FINGERPRINTS, *(each.matching for each in parts)]),
-            np.concatenate([np.empty(0, np.uint32), *(each.seconds for each in parts)]),
-        )
-
-
-class OwnBatches(NamedTuple):
-    """What this very tick emits, where it is in the digest already.
-
-    Attributes:
-        fingerprints: Of the files.
-        total: Of them.
-    """
-
-    fingerprints: Fingerprints
-    total: Total
+def decide_by_listing(given: Given, base: Checkpoint, seen: Seen) -> Decision:
+    """Decides what was emitted at or below the watermark of a whole listing, without an index."""
+    emitted = base.emitted
+    if emitted is None and base.watermark is None and not seen.classifier.adopts:
+        emitted = Digest.empty(given.limits.cells)
+    return decide(
+        base,
+        emitted=emitted,
+        listed=seen.digests(),
+        matching=seen.matching(),
+        rows="too large" if seen.is_too_large else seen.listed(),
+        changed=given.changed(base),
+        ledger=given.ledger,
+    )
 
 
 def decide(
@@ -141,10 +123,10 @@ def decide(
     emitted: Digest | None,
     listed: Sequence[Digest],
     matching: Digest | None,
-    rows: ListedRows | Why,
+    rows: Listed | Why,
     changed: bool,
     ledger: LedgerReader | None,
-    own: OwnBatches | None = None,
+    own: Fingerprints = NO_FINGERPRINTS,
 ) -> Decision:
     """Compares what was emitted at or below the watermark with what is listed there.
 
@@ -157,49 +139,35 @@ def decide(
         rows: What is listed one by one; or why that is not known.
         changed: Whether the selection is another than that of `emitted`.
         ledger: Reads the ledger; None if there is none.
-        own: What this tick emits, if `emitted` holds it.
+        own: What this very tick emits, if `emitted` holds it. No total holds it yet.
     """
-    is_known = isinstance(rows, ListedRows)
-    prints, counting, seconds = rows if isinstance(rows, ListedRows) else ListedRows.joined([])
-    waiting = sorted_array(checkpoint.late)
-    cells = listed[-1].cells
     if emitted is None:
         return Decision(listed[-1], by="adopted")
+    known_rows = rows if isinstance(rows, Listed) else None
     if not changed:
-        found = _by_digest(emitted, listed, matching, waiting, prints, counting, is_known=is_known)
+        late = sorted_array(checkpoint.late)
+        found = _by_digest(emitted, listed, matching, late, known_rows)
         if found is not None:
             return found
-    why: Why = "no ledger" if isinstance(rows, ListedRows) else rows
+    why: Why = "no ledger" if isinstance(rows, Listed) else rows
     progress: LedgerProgress | None = None
-    if is_known:
-        read = None if ledger is None else ledger(checkpoint.generation, checkpoint.sequence)
+    if known_rows is not None and ledger is not None:
+        read = ledger(checkpoint.generation, checkpoint.sequence)
         if isinstance(read, LedgerProgress):
             why, progress = "reading", read
-        elif read is not None:
+        else:
             why = "not whole"
-            total = checkpoint.total
-            if own is not None:
-                read = read.plus(own.fingerprints, own.total)
-            known = None if changed else _by_rule_a(emitted, prints, seconds, read)
-            returned = 0
-            if known is None and total is not None and read.total == total:
-                known = prints[members(prints, read.fingerprints)]
-                if not changed:
-                    remains = estimate(emitted - Digest.of(known, emitted.cells))
-                    returned = remains.removed if remains.removed > remains.margin else 0
-            if known is not None:
-                decided = _decided(known, prints, counting, emitted, cells, returned)
-                return decided._replace(recorded=read.fingerprints) if changed else decided
+            by_ledger = _by_ledger(
+                checkpoint, emitted, known_rows, read, own, changed=changed, cells=listed[-1].cells
+            )
+            if by_ledger is not None:
+                return by_ledger
     size = listed[0].size
-    if changed:
-        return Decision(emitted, undecided=Undecided(size, size, 0, 0, why, True, progress))
-    about = estimate(listed[0] - emitted)
-    return Decision(
-        emitted,
-        undecided=Undecided(
-            size, max(0, about.added), max(0, about.removed), about.margin, why, False, progress
-        ),
-    )
+    appeared, gone, margin = size, 0, 0
+    if not changed:
+        appeared, gone, margin = estimate(listed[0] - emitted)
+    undecided = Undecided(size, max(0, appeared), max(0, gone), margin, why, changed, progress)
+    return Decision(emitted, undecided=undecided)
 
 
 def _by_digest(
@@ -207,77 +175,87 @@ def _by_digest(
     listed: Sequence[Digest],
     matching: Digest | None,
     waiting: Fingerprints,
-    prints: Fingerprints,
-    counting: Fingerprints,
-    *,
-    is_known: bool,
+    rows: Listed | None,
 ) -> Decision | None:
     """What the difference of the digests shows, if it can be read."""
     # The fingerprints that wait are known to be late; without them there is less to read. Those
     # that are not listed any more are in no digest of what is listed, so they are not taken out.
-    apart = waiting[members(waiting, np.sort(prints))] if is_known else NO_FINGERPRINTS
-    first = decode(emitted - listed[0].minus(apart))
-    second = None
+    apart = NO_FINGERPRINTS
+    if rows is not None:
+        apart = waiting[members(waiting, np.sort(rows.fingerprints))]
+    first, second = decode(emitted - listed[0].minus(apart)), None
     if matching is not None:
-        inside = apart[members(apart, np.sort(counting))]
+        inside = apart if rows is None else np.setdiff1d(apart, rows.other)
         second = decode(emitted - matching.minus(inside))
     read = first or second
     if read is None:
         return None
-    late = np.union1d(apart, _array(read.removed))
+    gone, late = _array(read.added), np.union1d(apart, _array(read.removed))
     late_matching = late if second is None else np.union1d(apart, _array(second.removed))
-    if is_known:
+    if rows is not None:
         # What has changed its class since it was found late waits for another.
-        late_matching = late_matching[members(late_matching, np.sort(counting))]
-    gone = _array(read.added)
-    if first is None and is_known:
-        # What was moved to another class is listed all the same, so it is not gone.
-        is_moved = members(gone, np.sort(prints))
-        known = np.union1d(np.setdiff1d(counting, late_matching), gone[is_moved])
-        gone, late = gone[~is_moved], np.setdiff1d(prints, known)
-    kept = emitted.minus(gone)
-    if len(listed) > 1:
-        kept = listed[-1].minus(late)
+        late_matching = np.setdiff1d(late_matching, rows.other)
+        if first is None:
+            # What was moved to another class is listed all the same, so it is not gone.
+            is_moved = members(gone, np.sort(rows.fingerprints))
+            late = np.setdiff1d(np.union1d(late_matching, rows.other), gone[is_moved])
+            gone = gone[~is_moved]
+    kept = listed[-1].minus(late) if len(listed) > 1 else emitted.minus(gone)
     return Decision(kept, late, late_matching, gone=len(gone), by="digest")
 
 
+def _by_ledger(
+    checkpoint: Checkpoint,
+    emitted: Digest,
+    rows: Listed,
+    ledger: Ledger,
+    own: Fingerprints,
+    *,
+    changed: bool,
+    cells: int,
+) -> Decision | None:
+    """What the ledger proves, by rule a or b."""
+    recorded = np.union1d(ledger.fingerprints, own)
+    known = None if changed else _by_rule_a(emitted, rows, recorded, ledger.oldest_run)
+    returned = 0
+    if known is None and checkpoint.total is not None and ledger.total == checkpoint.total:
+        known = rows.fingerprints[members(rows.fingerprints, recorded)]
+        if not changed:
+            remains = estimate(emitted - Digest.of(known, emitted.cells))
+            returned = remains.removed if remains.removed > remains.margin else 0
+    if known is None:
+        return None
+    decided = _decided(np.sort(known), rows, emitted, cells)._replace(returned=returned)
+    return decided._replace(recorded=recorded) if changed else decided
+
+
 def _by_rule_a(
-    emitted: Digest, prints: Fingerprints, seconds: Seconds, ledger: Ledger
+    emitted: Digest, rows: Listed, recorded: Fingerprints, oldest_run: int | None
 ) -> Fingerprints | None:
     """Which of the listed files were emitted, if ledger and digest together show it."""
-    recorded = members(prints, ledger.fingerprints)
-    tries = [recorded]
-    if ledger.oldest_run is None:
-        tries.append(np.ones(len(prints), np.bool_))
-    else:
-        tries.append(recorded | (seconds < ledger.oldest_run // 1_000_000))
-    for chosen in tries:
+    prints = rows.fingerprints
+    in_ledger = members(prints, recorded)
+    before = np.ones(len(prints), np.bool_)
+    if oldest_run is not None:
+        before = rows.seconds < oldest_run // 1_000_000
+    for chosen in (in_ledger, in_ledger | before):
         read = decode(emitted - Digest.of(prints[chosen], emitted.cells))
         if read is not None:
-            more = members(prints, np.sort(_array(read.added)))
-            less = members(prints, np.sort(_array(read.removed)))
+            more = members(prints, _array(read.added))
+            less = members(prints, _array(read.removed))
             known: Fingerprints = prints[(chosen & ~less) | more]
             return known
     return None
 
 
-def _decided(
-    known: Fingerprints,
-    prints: Fingerprints,
-    counting: Fingerprints,
-    emitted: Digest,
-    cells: int,
-    returned: int,
-) -> Decision:
-    known = np.sort(known)
-    late = np.setdiff1d(prints, known)
+def _decided(known: Fingerprints, rows: Listed, emitted: Digest, cells: int) -> Decision:
+    late = np.setdiff1d(rows.fingerprints, known)
     return Decision(
         Digest.of(known, cells),
         late,
-        np.setdiff1d(counting, known),
+        np.setdiff1d(late, rows.other),
         gone=max(0, emitted.size - len(known)),
         by="ledger",
-        returned=returned,
     )
 
 

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from dagster_s3inc.core.batching import Batch
-from dagster_s3inc.core.candidates import NO_GROUP, Candidates, Dropped
-from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan, Reprocess, Total
-from dagster_s3inc.core.classify import Above, Seen
-from dagster_s3inc.core.columns import Fingerprints, Rows, moment
-from dagster_s3inc.core.index import (
-    NO_FINGERPRINTS,
-    Index,
-    Place,
-    Segment,
-    members,
-    size_of,
-    united,
-)
-from dagster_s3inc.core.late_files import ListedRows, Undecided
+from dagster_s3inc.core.candidates import NO_GROUP, Above, Candidates, Dropped, position_of
+from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan, Reprocess
+from dagster_s3inc.core.classify import Listed, Seen
+from dagster_s3inc.core.columns import Fingerprints, moment
+from dagster_s3inc.core.index import NO_FINGERPRINTS, Index, Segment, members, size_of, united
+from dagster_s3inc.core.late_files import Decision, Undecided
 from dagster_s3inc.core.ledger import checksum
 from dagster_s3inc.core.objects import Position, S3Object
 
@@ -32,13 +24,9 @@ __all__ = [
     "Building",
     "ScanResult",
     "ScanStatistics",
-    "batches_of",
+    "concluded",
     "finished",
     "index_of",
-    "newest_of",
-    "position_of",
-    "rows_of",
-    "total_of",
 ]
 
 
@@ -96,6 +84,33 @@ class ScanStatistics:
     partial_scan: PartialScan | None = None
     reprocess: Reprocess | None = None
 
+    @classmethod
+    def of(cls, seen: Seen, **others: Any) -> ScanStatistics:
+        """Those of what was listed, and others."""
+        segments = seen.segments()
+        places = [each.newest for each in segments if each.newest is not None]
+        examples = [key for each in seen.classified for key in each.examples]
+        return cls(
+            objects_listed=sum(each.objects for each in segments),
+            bytes_listed=sum(each.bytes for each in segments),
+            newest=position_of(max(places, default=None)),
+            left_out=sum(each.left_out for each in seen.classified),
+            unpartitioned=sum(each.unpartitioned for each in seen.classified),
+            unpartitioned_keys=tuple(examples[:5]),
+            **others,
+        )
+
+    def with_decision(self, decision: Decision, *, found_late: int, gone: int) -> ScanStatistics:
+        """With what was decided, and so many more that are gone."""
+        return replace(
+            self,
+            found_late=found_late,
+            gone=gone + decision.gone,
+            decided_by=decision.by,
+            returned=decision.returned,
+            undecided=decision.undecided,
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Backlog:
@@ -103,9 +118,11 @@ class Backlog:
 
     Attributes:
         follows: The checkpoint to which it belongs.
-        index: The index to which it belongs; None if there is none.
+        segments: Those of the index that belongs to it; None if there is none.
+        selection: The hash of the selection.
         candidates: What waits, in position order; the oldest where there is more than is kept.
         dropped: What waits beyond these.
+        found_late: Late files that are known and not among the candidates.
         above: What has been emitted above the watermark and is listed.
         names: The names of the groups, by number.
         now: The server's time at the scan.
@@ -113,9 +130,11 @@ class Backlog:
     """
 
     follows: Checkpoint
-    index: Index | None
+    segments: Sequence[Segment] | None
+    selection: str
     candidates: Candidates
     dropped: Dropped
+    found_late: Fingerprints
     above: Above
     names: list[str]
     now: datetime
@@ -134,7 +153,7 @@ class Building:
 
     selection: str
     segments: tuple[Segment, ...]
-    rows: tuple[ListedRows, ...]
+    rows: tuple[Listed, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,50 +188,64 @@ class ScanResult:
         return tuple(member for batch in self.batches for member in batch.objects)
 
 
-def batches_of(
-    candidates: Candidates, rows: Sequence[Rows], names: Sequence[str]
-) -> tuple[Batch, ...]:
-    """Makes batches of these rows."""
-    made = []
-    for each in rows:
-        some = candidates.only(each)
-        group = int(some.groups[0])
-        made.append(
-            Batch(
-                tuple(some.columns.objects()),
-                tuple(some.fingerprints.tolist()),
-                None if group == NO_GROUP else names[group],
-            )
-        )
-    return tuple(made)
+def concluded(
+    base: Checkpoint,
+    following: Checkpoint,
+    statistics: ScanStatistics,
+    *,
+    batches: Sequence[Candidates] = (),
+    names: Sequence[str] = (),
+    waiting: Candidates | None = None,
+    dropped: Dropped | None = None,
+    repeats: bool = False,
+    **others: Any,
+) -> ScanResult:
+    """The result of a scan.
+
+    Args:
+        base: The checkpoint that it started from.
+        following: The one that follows, but for its sequence and its total.
+        statistics: What was seen.
+        batches: The rows of each batch.
+        names: The names of the groups, by number.
+        waiting: What waits.
+        dropped: What waits beyond these.
+        repeats: Whether this was emitted before, so that no total counts it.
+        others: The other fields of the result.
+    """
+    made = tuple(_batch(rows, names) for rows in batches)
+    total = base.total
+    if total is not None and not repeats:
+        for batch in made:
+            prints = np.array(batch.fingerprints, np.uint64)
+            sum_ = checksum(prints, base.generation, base.sequence, batch.id)
+            total = total.plus(len(batch), sum_)
+    waiting = Candidates.joined([]) if waiting is None else waiting
+    dropped = dropped or Dropped()
+    modified = waiting.columns.last_modified
+    return ScanResult(
+        batches=made,
+        sequence=base.sequence,
+        repeats=repeats,
+        checkpoint=replace(following, sequence=base.sequence + bool(made), total=total),
+        statistics=replace(
+            statistics,
+            files=sum(map(len, made)),
+            bytes=sum(batch.bytes for batch in made),
+            files_waiting=len(waiting) + dropped.files,
+            bytes_waiting=int(waiting.columns.sizes.sum()) + dropped.bytes,
+            oldest_waiting=moment(modified.min()) if len(waiting) else None,
+        ),
+        **others,
+    )
 
 
-def total_of(batches: Sequence[Batch], generation: int, sequence: int) -> Total:
-    """Count and checksum of these batches."""
-    total = Total()
-    for batch in batches:
-        prints = np.array(batch.fingerprints, np.uint64)
-        total = total.plus(len(batch), checksum(prints, generation, sequence, batch.id))
-    return total
-
-
-def position_of(place: Place | None) -> Position | None:
-    """A place as a checkpoint holds it."""
-    if place is None:
-        return None
-    return Position(moment(place[0]), place[1].decode("utf-8", "surrogatepass"))
-
-
-def newest_of(segments: Sequence[Segment]) -> Position | None:
-    """The greatest position that is listed."""
-    places = [each.newest for each in segments if each.newest is not None]
-    return position_of(max(places, default=None))
-
-
-def rows_of(seen: Seen) -> ListedRows:
-    """What a scan without an index listed at or below the watermark, one by one."""
-    return ListedRows.joined(
-        [ListedRows(each.listed, each.matching, each.seconds) for each in seen.classified]
+def _batch(rows: Candidates, names: Sequence[str]) -> Batch:
+    group = int(rows.groups[0])
+    return Batch(
+        tuple(rows.columns.objects()),
+        tuple(rows.fingerprints.tolist()),
+        None if group == NO_GROUP else names[group],
     )
 
 
@@ -221,7 +254,7 @@ def finished(
     *,
     late: Fingerprints = NO_FINGERPRINTS,
     dropped: Fingerprints = NO_FINGERPRINTS,
-    emitted: Candidates | None = None,
+    emitted: Candidates,
 ) -> list[Segment]:
     """Segments after it has been decided what was emitted, and what is.
 
@@ -240,7 +273,7 @@ def finished(
                 waiting = each.waiting + int(waits.sum())
                 kept = each.fingerprints[~goes]
                 done[number] = each._replace(fingerprints=kept, waiting=waiting)
-    if emitted is not None and len(emitted):
+    if len(emitted):
         order = np.argsort(emitted.segments, kind="stable")
         numbers = emitted.segments[order]
         borders = np.flatnonzero(np.diff(numbers)) + 1

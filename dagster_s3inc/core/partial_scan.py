@@ -30,24 +30,23 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from dagster_s3inc.core.batching import (
-    Batch,
-    Choice,
-    ScanLimits,
-    choose,
-    most_that_fit,
-    request_bytes,
+from dagster_s3inc.core.batching import Choice, choose, most_that_fit, request_bytes
+from dagster_s3inc.core.candidates import (
+    NO_GROUP,
+    Candidates,
+    at_or_below,
+    place_of,
+    sorted_array,
 )
-from dagster_s3inc.core.candidates import NO_GROUP, Candidates
 from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan
-from dagster_s3inc.core.classify import Seen, at_or_below, place_of, sorted_array
-from dagster_s3inc.core.columns import Fingerprints, microseconds, moment
-from dagster_s3inc.core.filters import Mask, Selection
+from dagster_s3inc.core.classify import Given, Listed, Seen
+from dagster_s3inc.core.columns import Fingerprints, microseconds
+from dagster_s3inc.core.filters import Mask
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.index import (
     END,
@@ -58,18 +57,15 @@ from dagster_s3inc.core.index import (
     segment_after,
     size_of,
 )
-from dagster_s3inc.core.late_files import Decision, ListedRows, OwnBatches, Why, decide
-from dagster_s3inc.core.ledger import LedgerReader
+from dagster_s3inc.core.late_files import Decision, Why, decide
 from dagster_s3inc.core.objects import Position
 from dagster_s3inc.core.outcome import (
     Building,
     ScanResult,
     ScanStatistics,
-    batches_of,
+    concluded,
     finished,
     index_of,
-    newest_of,
-    total_of,
 )
 
 __all__ = ["PartPlan", "begun", "finish_part"]
@@ -81,41 +77,32 @@ _CROWDED: Final = 0.5
 _UNSETTLED: Final = "?"
 
 
-def begun(
-    checkpoint: Checkpoint,
-    *,
-    now: datetime,
-    limits: ScanLimits,
-    selection: Selection,
-    adopts: bool,
-) -> Checkpoint:
+def begun(given: Given, base: Checkpoint, *, adopts: bool) -> Checkpoint:
     """The checkpoint with its partial scan begun, or going on.
 
     Args:
-        checkpoint: What has been emitted.
-        now: The server's time.
-        limits: What may be emitted.
-        selection: What counts.
+        given: What the scan was given.
+        base: The checkpoint that it starts from.
         adopts: Whether what is listed at or below the watermark counts as emitted; where there is
             no watermark, what is older than `now`.
     """
-    changed = checkpoint.selection not in (None, selection.hash)
-    going_on = checkpoint.partial_scan
+    now, limits, changed = given.now, given.limits, given.changed(base)
+    going_on = base.partial_scan
     if going_on is not None:
         if changed and not going_on.changed:
             going_on = replace(going_on, changed=True, listed=None)
-        return replace(checkpoint, partial_scan=going_on)
-    emitted, watermark = checkpoint.emitted, checkpoint.watermark
+        return replace(base, partial_scan=going_on)
+    emitted, watermark = base.emitted, base.watermark
     adopts = adopts or (emitted is None and watermark is not None)
     if emitted is None:
         emitted = Digest.empty(limits.cells)
     if adopts and watermark is None:
         watermark = Position(now, "")
-    in_use = len(checkpoint.recent) + len(checkpoint.late)
+    in_use = len(base.recent) + len(base.late)
     at_once = watermark is not None and watermark.last_modified >= now
     at_once = at_once or in_use > _CROWDED * limits.recent_limit
     return replace(
-        checkpoint,
+        base,
         emitted=emitted,
         watermark=watermark,
         partial_scan=PartialScan(
@@ -134,6 +121,11 @@ def _partial(checkpoint: Checkpoint) -> PartialScan:
     return checkpoint.partial_scan
 
 
+def _digest(start: Checkpoint) -> Digest:
+    assert start.emitted is not None  # noqa: S101 # it has been begun
+    return start.emitted
+
+
 class _Emission(NamedTuple):
     """What a part emits.
 
@@ -150,26 +142,25 @@ class PartPlan:
     """Tells how far a part may go, as its candidates come in the order of their keys.
 
     Args:
-        checkpoint: With its partial scan begun.
-        limits: What may be emitted.
-        now: The server's time.
+        given: What the scan was given.
+        start: The checkpoint with its partial scan begun.
+        names: The names of the groups, by number.
     """
 
-    def __init__(self, checkpoint: Checkpoint, limits: ScanLimits, now: datetime) -> None:
-        self.checkpoint = checkpoint
-        self._limits, self._now = limits, microseconds(now)
-        self._watermark = place_of(checkpoint.watermark)
-        self.horizon = microseconds(_partial(checkpoint).horizon)
+    def __init__(self, given: Given, start: Checkpoint, names: Sequence[str]) -> None:
+        self.start, self._names = start, names
+        self._limits, self._now = given.limits, microseconds(given.now)
+        self._watermark = place_of(start.watermark)
+        self.horizon = microseconds(_partial(start).horizon)
         # `met` is a part of `recent`.
-        used = len(checkpoint.recent) + len(checkpoint.late)
-        self._room = max(0, limits.recent_limit - used)
+        used = len(start.recent) + len(start.late)
+        self._room = max(0, given.limits.recent_limit - used)
         self._taken: list[Candidates] = []
         self._count, self._bytes = 0, 0
         self._emission: _Emission | None = None
-        self.names: list[str] = []
 
     def first_that_does_not_fit(self, candidates: Candidates) -> bytes | None:
-        """Takes the candidates of the next stretch.
+        """Takes the candidates of the next stretch, of which there are some.
 
         Returns:
             The key of the first one at which the part has to end; None if all of them fit.
@@ -181,8 +172,7 @@ class PartPlan:
             return None
 
         def attempt(number: int) -> _Emission | None:
-            some = packed.only(np.arange(number))
-            return self._emitted([*self._taken, some])
+            return self._emitted([*self._taken, packed.only(np.arange(number))])
 
         count, emission = most_that_fit(len(packed), attempt)
         if emission is not None:
@@ -193,16 +183,16 @@ class PartPlan:
             self._taken.append(taken)
         return None if count == len(packed) else packed.columns.key(count)
 
-    def emission(self) -> _Emission | None:
-        """What the part emits; None if there is no candidate."""
-        if self._emission is None and self._taken:
-            self._emission = self._emitted(self._taken)
-        return self._emission
+    def emission(self) -> _Emission:
+        """What the part emits."""
+        emission = self._emission or self._emitted(self._taken)
+        assert emission is not None  # noqa: S101 # what was taken fits
+        return emission
 
     def _fits_surely(self, candidates: Candidates) -> bool:
         """Whether these fit beside those before, found without cutting batches."""
         limits = self._limits
-        if limits.policy.max_bytes is not None or self._groups_matter(candidates):
+        if limits.policy.max_bytes is not None or candidates.groups[0] != NO_GROUP:
             return False
         count = self._count + len(candidates)
         if count > limits.max_batches * limits.policy.max_files:
@@ -216,9 +206,6 @@ class PartPlan:
                 return False
         self._count, self._bytes = count, size
         return True
-
-    def _groups_matter(self, candidates: Candidates) -> bool:
-        return bool(len(candidates)) and candidates.groups[0] != NO_GROUP
 
     def is_old(self, candidates: Candidates) -> Mask:
         """Which of them enter the digests when they are emitted."""
@@ -235,210 +222,166 @@ class PartPlan:
             tries.append(np.flatnonzero(old))
         for rows in tries:
             some = everything.only(rows).in_position_order()
-            choice = choose(
-                some,
-                self._limits.policy,
-                max_batches=self._limits.max_batches,
-                names=self.names,
-                request_size=self._limits.request_size,
-                is_partial=True,
-                now=self._now,
-            )
+            choice = choose(some, self._limits, self._names, is_partial=True, now=self._now)
             if choice.is_all:
                 return _Emission(some, choice)
         return None
 
 
 def finish_part(
-    start: Checkpoint,
-    seen: Seen,
-    *,
-    now: datetime,
-    selection: Selection,
-    limits: ScanLimits,
-    plan: PartPlan,
-    is_last: bool,
-    ledger: LedgerReader | None,
-    building: Building | None,
-    max_index_bytes: int,
+    given: Given, plan: PartPlan, seen: Seen, building: Building | None, *, is_last: bool
 ) -> ScanResult:
     """Ends a part.
 
     Args:
-        start: The checkpoint with its partial scan begun.
-        seen: What the part takes of the listing.
-        now: The server's time.
-        selection: What counts.
-        limits: What may be emitted.
-        plan: What it emits.
-        is_last: Whether the part reaches the end of the listing.
-        ledger: Reads the sensor's runs.
+        given: What the scan was given.
+        plan: What the part emits.
+        seen: What it takes of the listing.
         building: What the earlier parts listed, if this process saw them.
-        max_index_bytes: A larger index is not kept.
+        is_last: Whether it reaches the end of the listing.
     """
-    partial, watermark = _partial(start), place_of(start.watermark)
-    index, emission = seen.classifier.index, plan.emission()
-    batches: tuple[Batch, ...] = ()
-    emitted_rows: Candidates | None = None
-    held: Candidates | None = None
-    if emission is not None:
-        batches = batches_of(emission.candidates, emission.choice.batches, seen.groups.names)
-        emitted_rows = emission.candidates.only(np.sort(emission.choice.chosen))
-        held = emission.candidates.only(emission.choice.held)
-    total = start.total
-    own = total_of(batches, start.generation, start.sequence)
-    if total is not None:
-        total = total.plus(*own)
-    emitted_prints = NO_FINGERPRINTS if emitted_rows is None else emitted_rows.fingerprints
-    is_old = np.empty(0, np.bool_) if emitted_rows is None else plan.is_old(emitted_rows)
-    old, young = emitted_prints[is_old], emitted_prints[~is_old]
-
-    recent = sorted_array(start.recent)
-    above = seen.above()
-    gone = seen.gone()
-    passed = above.times < plan.horizon
-    passing = above.fingerprints[passed & above.matching]
-    emitted = start.emitted or Digest.empty(limits.cells)
-    emitted = emitted.minus(gone[~members(gone, recent)]).plus(passing).plus(old)
-    left = np.union1d(gone, above.fingerprints[passed])
-    kept_recent = np.union1d(np.setdiff1d(recent, left), young)
-    met = np.union1d(sorted_array(partial.met), np.union1d(above.fingerprints[~passed], young))
-    met = met[members(met, kept_recent)]
-
-    # What enters `listed` beside what is at or below the watermark: all that is listed above it,
-    # older than the horizon, and emitted or held back.
-    beside = [passing]
-    # What is held back must not count as emitted at the end.
-    for rows in (emitted_rows, None if partial.adopts else held):
-        if rows is not None:
-            olds = plan.is_old(rows) & ~at_or_below(rows.columns, watermark)
-            beside.append(rows.fingerprints[olds])
-    over = np.concatenate(beside)
-    listed = partial.listed
-    if listed is not None:
-        listed = listed.plus(over)
-        if index is None:
-            listed = listed + _sized(seen, listed.cells)
-        else:
-            below = _below(seen, above.fingerprints)
-            listed = listed.plus(below)
-            for rows in (emitted_rows, held):
-                if rows is not None:
-                    inside = at_or_below(rows.columns, watermark)
-                    listed = listed.plus(rows.fingerprints[inside])
-    segments = finished(seen.segments(), emitted=emitted_rows)
-    following = replace(
+    start, limits, index = plan.start, given.limits, seen.classifier.index
+    partial = _partial(start)
+    candidates, choice = plan.emission()
+    done = _done(plan, seen)
+    segments = finished(seen.segments(), dropped=done.dropped, emitted=done.taken)
+    following = _following(given, start, seen, done)
+    decision: Decision | None = None
+    if index is not None:
+        next_index = _replaced(given, index, partial, seen, segments, done.taken, is_last=is_last)
+        building = None
+        if is_last:
+            following = replace(_risen(following), late=frozenset(), undecided=0)
+    else:
+        next_index = None
+        building = _built(given, building, partial, seen, segments, done.beside)
+        if is_last:
+            prints = done.taken.fingerprints
+            following, decision, next_index = _ended(given, following, building, prints)
+            building = None
+    gone = len(seen.gone())
+    if is_last and index is None:
+        gone += max(0, len(start.recent) - len(done.recent))
+    statistics = ScanStatistics.of(
+        seen,
+        files_late=int(at_or_below(done.taken.columns, place_of(start.watermark)).sum()),
+        lookback=max(timedelta(0), min(limits.lookback, given.now - partial.horizon)),
+        gone=gone,
+        selection_changed=partial.changed,
+        decided_by=None if index is None else "index",
+        partial_scan=following.partial_scan,
+    )
+    if decision is not None:
+        late = len(decision.late_matching)
+        statistics = statistics.with_decision(decision, found_late=late, gone=gone)
+    return concluded(
         start,
-        sequence=start.sequence + bool(batches),
-        total=total,
-        late=_bounded(start.late, emitted_prints, limits.recent_limit - len(kept_recent)),
-        recent=frozenset(kept_recent.tolist()),
-        emitted=emitted,
-        selection=start.selection if partial.changed else selection.hash,
+        following,
+        statistics,
+        batches=[candidates.only(rows) for rows in choice.batches],
+        names=seen.names,
+        waiting=candidates.only(choice.held),
+        index=next_index,
+        building=building,
+    )
+
+
+class _Done(NamedTuple):
+    """What a part does.
+
+    Attributes:
+        taken: What it emits.
+        dropped: What of the index need not be remembered any more, sorted.
+        emitted: The digest of what was emitted and is old.
+        recent: What is remembered one by one afterwards, sorted.
+        met: Of these, what it met or emitted, sorted.
+        beside: What enters `listed` beside what is at or below the watermark: all that is listed
+            above it, older than the horizon, and emitted or held back.
+        below: With an index: what is listed at or below the watermark.
+    """
+
+    taken: Candidates
+    dropped: Fingerprints
+    emitted: Digest
+    recent: Fingerprints
+    met: Fingerprints
+    beside: Fingerprints
+    below: Fingerprints
+
+
+def _done(plan: PartPlan, seen: Seen) -> _Done:
+    start, watermark = plan.start, place_of(plan.start.watermark)
+    candidates, choice = plan.emission()
+    taken, held = candidates.only(np.sort(choice.chosen)), candidates.only(choice.held)
+    is_below = at_or_below(taken.columns, watermark)
+    known = seen.above()
+    above = known.plus(taken.only(np.flatnonzero(~is_below)))
+    passed, young = above.split(int(np.searchsorted(above.times, plan.horizon)))
+    passing = passed.fingerprints[passed.matching]
+    recent, gone = sorted_array(start.recent), seen.gone()
+    emitted = _digest(start)
+    emitted = emitted.minus(gone[~members(gone, recent)])
+    kept = np.setdiff1d(recent, np.concatenate([gone, passed.fingerprints]))
+    # What is held back must not count as emitted at the end.
+    held_old = held.fingerprints[plan.is_old(held) & ~at_or_below(held.columns, watermark)]
+    beside = passing if _partial(start).adopts else np.concatenate([passing, held_old])
+    below = NO_FINGERPRINTS
+    if seen.classifier.index is not None:
+        whole = np.concatenate([NO_FINGERPRINTS, *(e.fingerprints for e in seen.segments())])
+        held_below = held.fingerprints[at_or_below(held.columns, watermark)]
+        not_above = whole[~members(whole, np.sort(known.fingerprints))]
+        below = np.concatenate([not_above, taken.fingerprints[is_below], held_below])
+    return _Done(
+        taken,
+        np.sort(passed.fingerprints[~passed.matching]),
+        emitted.plus(passing).plus(taken.fingerprints[is_below]),
+        np.union1d(kept, young.fingerprints),
+        young.fingerprints,
+        beside,
+        below,
+    )
+
+
+def _following(given: Given, start: Checkpoint, seen: Seen, done: _Done) -> Checkpoint:
+    """The checkpoint after a part that is not the last."""
+    partial, listed = _partial(start), _partial(start).listed
+    if listed is not None:
+        listed = listed.plus(done.beside).plus(done.below)
+        if seen.classifier.index is None:
+            listed += seen.digests()[0]
+    met = np.union1d(sorted_array(partial.met), done.met)
+    # As far as there is room; the digests show the rest again.
+    room = max(0, given.limits.recent_limit - len(done.recent))
+    late = sorted(start.late.difference(done.taken.fingerprints.tolist()))[:room]
+    return replace(
+        start,
+        late=frozenset(late),
+        recent=frozenset(done.recent.tolist()),
+        emitted=done.emitted,
+        selection=start.selection if partial.changed else given.selection.hash,
         partial_scan=replace(
             partial,
             after=seen.last_key.decode("utf-8", "surrogatepass"),
-            objects=partial.objects + sum(each.objects for each in segments),
+            objects=partial.objects + sum(each.objects for each in seen.segments()),
             listed=listed,
-            met=frozenset(met.tolist()),
+            met=frozenset(met[members(met, done.recent)].tolist()),
         ),
     )
-    next_index, following_building = None, None
-    decision: Decision | None = None
-    if index is not None:
-        next_index = _replaced(
-            index,
-            partial.after,
-            seen,
-            segments,
-            selection.hash,
-            plan,
-            max_index_bytes,
-            is_last=is_last,
-        )
-        if is_last:
-            following = _ended_with_index(following)
-    else:
-        following_building = _built(
-            building, selection.hash, partial, seen, segments, over, max_index_bytes
-        )
-        if is_last:
-            following, decision, next_index = _ended(
-                following,
-                selection=selection,
-                limits=limits,
-                building=following_building,
-                ledger=ledger,
-                own=OwnBatches(emitted_prints, own),
-                max_index_bytes=max_index_bytes,
-            )
-            following_building = None
-    lost = len(start.recent) - len(kept_recent) if is_last and index is None else 0
-    waiting = 0 if held is None else len(held)
-    statistics = ScanStatistics(
-        objects_listed=sum(each.objects for each in segments),
-        bytes_listed=sum(each.bytes for each in segments),
-        newest=newest_of(segments),
-        left_out=sum(each.left_out for each in seen.classified),
-        files=len(emitted_prints),
-        bytes=sum(batch.bytes for batch in batches),
-        files_late=0
-        if emitted_rows is None
-        else int(at_or_below(emitted_rows.columns, watermark).sum()),
-        files_waiting=waiting,
-        bytes_waiting=0 if held is None else int(held.columns.sizes.sum()),
-        oldest_waiting=moment(held.columns.last_modified.min()) if held and len(held) else None,
-        lookback=max(timedelta(0), min(limits.lookback, now - partial.horizon)),
-        found_late=0 if decision is None else len(decision.late_matching),
-        gone=len(gone) + (0 if decision is None else decision.gone) + max(0, lost),
-        unpartitioned=seen.groups.unpartitioned,
-        unpartitioned_keys=tuple(seen.groups.examples),
-        selection_changed=partial.changed,
-        decided_by="index" if index is not None else None if decision is None else decision.by,
-        returned=0 if decision is None else decision.returned,
-        undecided=None if decision is None else decision.undecided,
-        partial_scan=following.partial_scan,
-    )
-    return ScanResult(
-        batches=batches,
-        sequence=start.sequence,
-        checkpoint=following,
-        index=next_index,
-        statistics=statistics,
-        building=following_building,
-    )
-
-
-def _bounded(late: frozenset[int], emitted: Fingerprints, room: int) -> frozenset[int]:
-    """What is left of `late`, as far as there is room; the digests show the rest again."""
-    left = sorted(late.difference(emitted.tolist()))
-    return frozenset(left[: max(0, room)])
-
-
-def _sized(seen: Seen, cells: int) -> Digest:
-    return next(each for each in seen.digests() if each.cells == cells)
-
-
-def _below(seen: Seen, above: Fingerprints) -> Fingerprints:
-    """What is known at or below the watermark, with an index."""
-    known = np.concatenate([NO_FINGERPRINTS, *(e.fingerprints for e in seen.segments())])
-    return known[~members(known, np.sort(above))]
 
 
 def _replaced(
+    given: Given,
     index: Index,
-    after: str,
+    partial: PartialScan,
     seen: Seen,
     segments: Sequence[Segment],
-    selection: str,
-    plan: PartPlan,
-    most: int,
+    taken: Candidates,
     *,
     is_last: bool,
 ) -> Index | None:
     """The index with a range of keys replaced by what a part saw there."""
     starts = index.starts()
-    begin = segment_after(after.encode("utf-8")) if after else b""
+    begin = segment_after(partial.after.encode("utf-8")) if partial.after else b""
     end = begin
     if is_last:
         end = END
@@ -448,66 +391,50 @@ def _replaced(
     behind = list(index.segments[bisect_left(starts, end) :])
     if len(seen.carried) and not (behind and behind[0].start == end):
         behind.insert(0, Segment(end, seen.carried))
-    emission = plan.emission()
-    newest = index.newest_emitted
-    if emission is not None and len(emission.choice.chosen):
-        times = emission.candidates.columns.last_modified[emission.choice.chosen]
-        newest = max(newest, int(times.max()))
-    whole = [*before, *segments, *behind]
-    return index_of(whole or [Segment(b"", NO_FINGERPRINTS)], selection, newest, most)
+    newest = int(taken.columns.last_modified.max(initial=index.newest_emitted))
+    whole = [*before, *segments, *behind] or [Segment(b"", NO_FINGERPRINTS)]
+    return index_of(whole, given.selection.hash, newest, given.max_index_bytes)
 
 
 def _built(
+    given: Given,
     building: Building | None,
-    selection: str,
     partial: PartialScan,
     seen: Seen,
     segments: Sequence[Segment],
-    over: Fingerprints,
-    most: int,
+    beside: Fingerprints,
 ) -> Building | None:
     """What has been listed so far, of which the index is made at the end; None if not known."""
     if building is None and partial.after == "":
-        building = Building(selection, (), ())
-    if building is None or building.selection != selection or seen.is_too_large:
+        building = Building(given.selection.hash, (), ())
+    if building is None or building.selection != given.selection.hash or seen.is_too_large:
         return None
-    rows = [ListedRows(each.listed, each.matching, each.seconds) for each in seen.classified]
     # Times of these matter only for objects that were modified before the ledger's first run.
-    young = np.full(len(over), 2**32 - 1, np.uint32)
-    rows.append(ListedRows(over, over, young))
-    built = Building(selection, (*building.segments, *segments), (*building.rows, *rows))
-    return built if size_of(built.segments) <= most else None
+    young = Listed(beside, np.full(len(beside), 2**32 - 1, np.uint32))
+    rows = (*building.rows, *(each.listed for each in seen.classified), young)
+    built = Building(building.selection, (*building.segments, *segments), rows)
+    return built if size_of(built.segments) <= given.max_index_bytes else None
 
 
-def _ended_with_index(following: Checkpoint) -> Checkpoint:
-    """The checkpoint after a partial scan whose last part had the index."""
-    partial = _partial(following)
-    risen = Position(partial.horizon, "")
+def _risen(following: Checkpoint) -> Checkpoint:
+    """The checkpoint at the end of its partial scan: the watermark rises to the horizon."""
+    risen = Position(_partial(following).horizon, "")
     watermark = risen if following.watermark is None else max(following.watermark, risen)
-    return replace(following, watermark=watermark, late=frozenset(), partial_scan=None, undecided=0)
+    return replace(following, watermark=watermark, partial_scan=None)
 
 
 def _ended(
-    following: Checkpoint,
-    *,
-    selection: Selection,
-    limits: ScanLimits,
-    building: Building | None,
-    ledger: LedgerReader | None,
-    own: OwnBatches,
-    max_index_bytes: int,
+    given: Given, following: Checkpoint, building: Building | None, own: Fingerprints
 ) -> tuple[Checkpoint, Decision | None, Index | None]:
     """The checkpoint after a partial scan without an index, and the index if it can be made."""
-    partial = _partial(following)
-    risen = Position(partial.horizon, "")
-    watermark = risen if following.watermark is None else max(following.watermark, risen)
-    ended = replace(following, watermark=watermark, recent=partial.met, partial_scan=None)
-    rows: ListedRows | Why = "part of a listing"
+    partial, limits, selection = _partial(following), given.limits, given.selection.hash
+    ended = replace(_risen(following), recent=partial.met)
+    rows: Listed | Why = "part of a listing"
     if building is not None:
-        rows = ListedRows.joined(building.rows)
+        rows = Listed.joined(building.rows)
     listed = partial.listed
     if listed is None:
-        if not isinstance(rows, ListedRows):
+        if not isinstance(rows, Listed):
             return replace(ended, selection=_UNSETTLED), None, None
         cells = limits.cells if following.emitted is None else following.emitted.cells
         listed = Digest.of(rows.fingerprints, cells)
@@ -518,20 +445,23 @@ def _ended(
         matching=None,
         rows=rows,
         changed=partial.changed,
-        ledger=ledger,
+        ledger=given.ledger,
         own=own,
     )
     if decision.undecided is not None:
         count = max(1, min(decision.undecided.listed, decision.undecided.appeared))
-        changed = _UNSETTLED if partial.changed else selection.hash
-        return replace(ended, selection=changed, undecided=count), decision, None
-    room = max(0, limits.recent_limit - len(ended.recent))
-    late = frozenset(decision.late_matching[: min(room, limits.late_limit)].tolist())
+        unsettled = _UNSETTLED if partial.changed else selection
+        return replace(ended, selection=unsettled, undecided=count), decision, None
+    room = max(0, min(limits.recent_limit - len(ended.recent), limits.late_limit))
     ended = replace(
-        ended, emitted=decision.emitted, late=late, selection=selection.hash, undecided=0
+        ended,
+        emitted=decision.emitted,
+        late=frozenset(decision.late_matching[:room].tolist()),
+        selection=selection,
+        undecided=0,
     )
     index: Index | None = None
     if building is not None:
-        segments = finished(building.segments, late=decision.late)
-        index = index_of(segments, selection.hash, 2**62, max_index_bytes)
+        segments = finished(building.segments, late=decision.late, emitted=Candidates.joined([]))
+        index = index_of(segments, selection, 2**62, given.max_index_bytes)
     return ended, decision, index

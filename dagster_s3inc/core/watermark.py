@@ -28,42 +28,27 @@ tick emits batches of one file, at most three:
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from datetime import timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from dagster_s3inc.core.batching import Choice, ScanLimits, choose, most_that_fit
-from dagster_s3inc.core.candidates import Candidates, Dropped
-from dagster_s3inc.core.classify import Above
-from dagster_s3inc.core.columns import Rows
+from dagster_s3inc.core.candidates import Above, Candidates, place_of
+from dagster_s3inc.core.columns import Rows, microseconds
 from dagster_s3inc.core.index import Place
+from dagster_s3inc.core.outcome import Backlog
 
-__all__ = ["Risen", "Step", "emit", "rise"]
+__all__ = ["Step", "emit", "rise"]
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-class Risen(NamedTuple):
-    """How far the watermark rises.
-
-    Attributes:
-        watermark: The new one.
-        passed: How many of the emitted objects above the old one it passes, the oldest first.
-    """
-
-    watermark: Place | None
-    passed: int
-
-
-def rise(
-    watermark: Place | None, above: Above, *, bound: Place | None, horizon: int, room: int
-) -> Risen:
-    """Raises the watermark by the rules at the head of this module.
+def rise(above: Above, *, bound: Place | None, horizon: int, room: int) -> int:
+    """How many objects the watermark passes by the rules at the head of this module.
 
     Args:
-        watermark: The old one.
         above: What has been emitted above it and is listed, in position order.
         bound: The oldest object that waits above it and is not held back.
         horizon: `now - lookback`, in microseconds.
@@ -72,10 +57,7 @@ def rise(
     stop = max(len(above) - room, int(np.searchsorted(above.times, horizon)))
     if bound is not None:
         stop = min(stop, bisect_left(range(len(above)), bound, key=above.place))
-    if stop <= 0:
-        return Risen(watermark, 0)
-    reached = above.place(stop - 1)
-    return Risen(reached if watermark is None else max(watermark, reached), stop)
+    return max(0, stop)
 
 
 class Step(NamedTuple):
@@ -84,114 +66,68 @@ class Step(NamedTuple):
     Attributes:
         choice: Rows of the candidates.
         emitted_late: Those of the chosen rows that lie at or below the old watermark.
-        above: What has been emitted above the old watermark, in position order.
-        risen: How far the watermark rises.
+        passed: What has been emitted above the old watermark and not above the new one.
+        above: What has been emitted above the new one, in position order.
+        watermark: The new one.
         fits: Whether `recent` holds no more than it may.
     """
 
     choice: Choice
     emitted_late: Rows
+    passed: Above
     above: Above
-    risen: Risen
+    watermark: Place | None
     fits: bool
 
 
-def emit(
-    candidates: Candidates,
-    above: Above,
-    *,
-    watermark: Place | None,
-    dropped: Dropped,
-    names: list[str],
-    limits: ScanLimits,
-    now: int,
-    late_waiting: int,
-    holds_down: bool,
-) -> Step:
-    """Emits the oldest candidates that the limits allow.
-
-    Args:
-        candidates: What is new, in position order.
-        above: What has been emitted above the watermark and is listed, in position order.
-        watermark: The old one.
-        dropped: What is new beyond the candidates.
-        names: The names of the groups, by number.
-        limits: What may be emitted.
-        now: The server's time, in microseconds.
-        late_waiting: How many late files are known that are not candidates.
-        holds_down: Whether objects that are held back hold the watermark down.
-    """
-    count = len(candidates)
-    late_count = _late_count(candidates, watermark)
+def emit(found: Backlog, limits: ScanLimits) -> Step:
+    """Emits the oldest candidates that the limits allow."""
+    candidates, names = found.candidates, found.names
+    watermark, now = place_of(found.follows.watermark), microseconds(found.now)
+    late_count = 0
+    if watermark is not None:
+        late_count = bisect_right(range(len(candidates)), watermark, key=candidates.place)
 
     def step(choice: Choice) -> Step:
         chosen = choice.chosen
         late = np.sort(chosen[chosen < late_count])
-        taken = np.sort(chosen[chosen >= late_count])
-        raised = Above.joined([above, Above.of(candidates.only(taken))]) if len(taken) else above
-        waits = late_waiting + late_count - len(late)
+        above = found.above.plus(candidates.only(np.sort(chosen[chosen >= late_count])))
+        waits = len(found.found_late) + late_count - len(late)
         room = limits.recent_limit - min(waits, limits.late_limit)
-        bound = _first_waiting(candidates, choice, late_count, holds_down=holds_down)
+        # While files are undecided, what is held back holds the watermark down too.
+        held = choice.held[:0] if found.follows.undecided else choice.held
+        bound = _first_waiting(candidates, np.concatenate([chosen, held]), late_count)
         # Where it lies below the watermark, so do all candidates, and the watermark stays.
-        if dropped.oldest is not None:
-            bound = dropped.oldest if bound is None else min(bound, dropped.oldest)
-        horizon = now - limits.lookback // _MICROSECOND
-        risen = rise(watermark, raised, bound=bound, horizon=horizon, room=room)
+        oldest = found.dropped.oldest
+        if oldest is not None:
+            bound = oldest if bound is None else min(bound, oldest)
+        count = rise(above, bound=bound, horizon=now - limits.lookback // _MICROSECOND, room=room)
+        risen = watermark
+        if count:
+            risen = above.place(count - 1)
+            risen = risen if watermark is None else max(watermark, risen)
+        passed, kept = above.split(count)
         # Some room is kept for late files, but for want of it nothing must stand still.
-        most = max(len(above), limits.recent_limit - bool(waits))
-        return Step(choice, late, raised, risen, len(raised) - risen.passed <= most)
+        most = max(len(found.above), limits.recent_limit - bool(waits))
+        return Step(choice, late, passed, kept, risen, len(kept) <= most)
 
     def attempt(number: int) -> Step | None:
-        some = choose(
-            candidates.only(np.arange(number)),
-            limits.policy,
-            max_batches=limits.max_batches,
-            names=names,
-            request_size=limits.request_size,
-        )
+        some = choose(candidates.only(np.arange(number)), limits, names)
         if not some.is_all:
             return None
         tried = step(some)
         return tried if tried.fits else None
 
-    usual = step(
-        choose(
-            candidates,
-            limits.policy,
-            max_batches=limits.max_batches,
-            names=names,
-            request_size=limits.request_size,
-            now=now,
-        )
-    )
+    usual = step(choose(candidates, limits, names, now=now))
     if usual.fits or not len(usual.choice.chosen):
         return usual
-    _, fewer = most_that_fit(min(count, len(usual.choice.chosen)), attempt)
+    _, fewer = most_that_fit(len(usual.choice.chosen), attempt)
     return fewer or step(usual.choice._replace(batches=(), is_all=False))
 
 
-def _late_count(candidates: Candidates, watermark: Place | None) -> int:
-    """How many candidates, which are in position order, lie at or below the watermark."""
-    if watermark is None:
-        return 0
-    low, high = 0, len(candidates)
-    while low < high:
-        middle = (low + high) // 2
-        if candidates.place(middle) <= watermark:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-def _first_waiting(
-    candidates: Candidates, choice: Choice, late_count: int, *, holds_down: bool
-) -> Place | None:
-    """The oldest candidate above the watermark that waits and is not held back."""
+def _first_waiting(candidates: Candidates, others: Rows, late_count: int) -> Place | None:
+    """The oldest candidate above the watermark that waits and is not one of the others."""
     waits = np.ones(len(candidates), np.bool_)
-    waits[choice.chosen] = False
-    if not holds_down:
-        waits[choice.held] = False
+    waits[others] = False
     waits[:late_count] = False
-    rows = np.flatnonzero(waits)
-    return candidates.place(int(rows[0])) if len(rows) else None
+    return candidates.place(int(waits.argmax())) if waits.any() else None

@@ -18,6 +18,7 @@ from dagster_s3inc.core.batching import (
     BatchPolicy,
     Choice,
     RequestSize,
+    ScanLimits,
     choose,
     most_that_fit,
     request_bytes,
@@ -62,7 +63,9 @@ def candidates_of(objects: Sequence[S3Object], groups: Sequence[int] | None = No
 
 def cut(objects: Sequence[S3Object], policy: BatchPolicy, **options: Any) -> list[list[str]]:
     """The keys of each batch."""
-    choice = choose(candidates_of(objects), policy, **{"max_batches": 10**6, **options})
+    now = options.pop("now", None)
+    limits = ScanLimits(policy=policy, **{"max_batches": 10**6, **options})
+    choice = choose(candidates_of(objects), limits, (), now=now)
     return [[objects[row].key for row in rows] for rows in choice.batches]
 
 
@@ -151,10 +154,8 @@ def test_choice_is_that_of_one_object_after_the_other(
     moment = None if now is None else microseconds(at(now))
     found = choose(
         candidates_of(objects, groups),
-        policy,
-        max_batches=max_batches,
-        names=NAMES,
-        request_size=request,
+        ScanLimits(policy=policy, max_batches=max_batches, request_size=request),
+        NAMES,
         is_partial=is_partial,
         now=moment,
     )
@@ -179,7 +180,9 @@ def test_worked_example() -> None:
 
     def choice(minutes: int) -> tuple[list[list[int]], list[int]]:
         now = microseconds(at(minutes * 60))
-        found: Choice = choose(candidates_of(objects), policy, max_batches=9, now=now)
+        found: Choice = choose(
+            candidates_of(objects), ScanLimits(policy=policy, max_batches=9), (), now=now
+        )
         return [rows.tolist() for rows in found.batches], found.held.tolist()
 
     assert choice(10) == ([[0, 1], [2, 3]], [4])
@@ -282,9 +285,8 @@ def test_batches_of_all_groups_come_in_the_order_of_their_oldest() -> None:
     objects = [make_object(f"k{number}", number) for number in range(9)]
     found = choose(
         candidates_of(objects, [0, 1, 0, 1, 2, 0, 1, 2, 2]),
-        BatchPolicy(max_files=2),
-        max_batches=9,
-        names=NAMES,
+        ScanLimits(policy=BatchPolicy(max_files=2), max_batches=9),
+        NAMES,
     )
     batches = [rows.tolist() for rows in found.batches]
     assert batches == [[0, 2], [1, 3], [4, 7], [5], [6], [8]]

@@ -1,27 +1,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_s3inc.core.batching import BatchPolicy, ScanLimits
+from dagster_s3inc.core.candidates import Above, at_or_below, place_of, sorted_array
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.classify import (
-    Above,
     Classifier,
-    Groups,
     Seen,
-    at_or_below,
-    place_of,
-    sorted_array,
 )
 from dagster_s3inc.core.columns import Columns
 from dagster_s3inc.core.filters import ObjectFilter, Selection
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.index import Index, Place, Segment, stretches
 from dagster_s3inc.core.objects import Position, S3Object
+from dagster_s3inc.core.outcome import ScanStatistics
 from dagster_s3inc.core.scan import scan, scan_backlog
 from tests.core.making import (
     FIRST,
@@ -54,7 +52,6 @@ def seen_of(
     """What a scan keeps of a listing."""
     seen = Seen(
         Classifier(checkpoint, index, selection, adopts=adopts),
-        Groups(selection.group_of),
         kept=10**6,
         cells=[] if index is not None else [600],
         max_index_bytes=10**9,
@@ -72,8 +69,7 @@ def index_of(objects: list[S3Object]) -> Index:
 
 def found_by(seen: Seen) -> list[S3Object]:
     """The candidates, in position order."""
-    candidates = seen.oldest.finish()
-    return [] if candidates is None else candidates.columns.objects()
+    return seen.oldest.finish().columns.objects()
 
 
 def prints_of(objects: list[S3Object]) -> list[int]:
@@ -145,13 +141,12 @@ def test_without_an_index_the_checkpoint_tells(
     may = [each for each in below if matches(each._replace(storage_class="STANDARD"))]
     [listed] = seen.digests()
     assert listed == Digest.of(prints_of(may))
-    assert seen.matching is not None
-    assert seen.matching.finish() == Digest.of(prints_of([e for e in may if matches(e)]))
+    assert seen.matching() == Digest.of(prints_of([e for e in may if matches(e)]))
     assert seen.above().fingerprints.tolist() == [each.fingerprint for each in sorted(recent)]
     assert places_of(seen.above()) == [place_of(each.position) for each in sorted(recent)]
     times = dict(zip([e.fingerprint for e in may], [e.last_modified for e in may], strict=True))
     for each in seen.classified:
-        pairs = zip(each.listed.tolist(), each.seconds.tolist(), strict=True)
+        pairs = zip(each.listed.fingerprints.tolist(), each.listed.seconds.tolist(), strict=True)
         assert all(times[print_].timestamp() == second for print_, second in pairs)
 
 
@@ -216,15 +211,15 @@ def test_what_is_known_above_comes_in_position_order(
 
 def test_groups_are_numbered_as_they_come() -> None:
     """Equal groups have one number; keys in no group are counted, and a few are named."""
-    groups = Groups(lambda key: None if key.startswith("x") else key[0])
-    columns = Columns.of([make_object(key) for key in ("a1", "b1", "x1", "a2")])
-    assert groups.number(columns).tolist() == [0, 1, -2, 0]
-    other = groups.copy()
-    many = Columns.of([make_object(f"x{number}") for number in range(9)])
-    assert set(other.number(many).tolist()) == {-2}
-    assert (other.unpartitioned, other.examples) == (10, ["x1", "x0", "x1", "x2", "x3"])
-    assert (groups.unpartitioned, groups.examples, groups.names) == (1, ["x1"], ["a", "b"])
-    assert Groups(None).number(columns).tolist() == [-1] * 4
+    groups = Selection(group_of=lambda key: None if key.startswith("x") else key[0], hash="g")
+    keys = ["a1", "a2", "b1", *(f"x{number}" for number in range(9))]
+    seen = seen_of([make_object(key) for key in keys], FIRST, Random(3), selection=groups)
+    found = seen.oldest.finish()
+    assert found.groups.tolist() == [0, 0, 1]
+    assert seen.names == ["a", "b"]
+    statistics = ScanStatistics.of(seen, lookback=timedelta(0))
+    assert statistics.unpartitioned == 9
+    assert statistics.unpartitioned_keys == ("x0", "x1", "x2", "x3", "x4")
 
 
 UNPARTITIONED = replace(

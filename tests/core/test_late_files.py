@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagster_s3inc.core.checkpoint import Checkpoint, Total
+from dagster_s3inc.core.classify import Listed
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.iblt import Digest, cells_for
-from dagster_s3inc.core.late_files import Decision, ListedRows, OwnBatches, Why, decide
+from dagster_s3inc.core.late_files import Decision, Why, decide
 from dagster_s3inc.core.ledger import Ledger, LedgerEntry, LedgerProgress, LedgerReader
 from dagster_s3inc.core.objects import S3Object
 from tests.core.making import (
@@ -76,12 +77,12 @@ def decision(
     old: Iterable[int] = (),
     changed: bool = False,
     why: Why | None = None,
-    own: OwnBatches | None = None,
+    own: Iterable[int] = (),
 ) -> Decision:
     """What is decided of these; `old` are those modified before the ledger's first run."""
     there, counting = array(listed), array(listed if matching is None else matching)
     seconds = np.where(np.isin(there, array(old)), RUNS_BEGAN - 1, RUNS_BEGAN + 1)
-    rows = ListedRows(there, counting, seconds.astype(np.uint32))
+    rows = Listed(there, seconds.astype(np.uint32), np.setdiff1d(there, counting))
     return decide(
         Checkpoint(sequence=7, late=frozenset(late), total=total),
         emitted=None if emitted is None else Digest.of(array(emitted), CELLS),
@@ -90,7 +91,7 @@ def decision(
         rows=why or rows,
         changed=changed,
         ledger=None if ledger is None else reader(ledger),
-        own=own,
+        own=array(own),
     )
 
 
@@ -218,12 +219,11 @@ def test_own_batches_belong_to_the_ledger() -> None:
     """Where the digest holds what this tick emits, the ledger is compared with that added."""
     stay, mine, left = prints(1, 300), prints(2, 50), prints(3, 100)
     before = ledger_of([*stay, *left])
-    own = OwnBatches(array(mine), Total(50, 77))
-    total = before.total.plus(50, 77)
     emitted = [*stay, *left, *mine]
-    found = decision(emitted, [*stay, *mine], ledger=before, total=total, own=own)
+    found = decision(emitted, [*stay, *mine], ledger=before, total=before.total, own=mine)
     assert (found.by, found.late.tolist()) == ("ledger", [])
-    assert decision(emitted, [*stay, *mine], ledger=before, total=total).undecided is not None
+    without = decision(emitted, [*stay, *mine], ledger=before, total=before.total)
+    assert without.late.tolist() == sorted(mine)
 
 
 def test_unknown_past_is_taken_from_the_listing() -> None:

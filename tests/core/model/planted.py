@@ -26,11 +26,11 @@ PLANTED = (
     _bug(
         "new means a later second than the watermark",
         Edit(
-            "classify:Classifier._unknown",
-            "rows = np.flatnonzero(may & counts)",
+            "classify:Classifier._choose",
+            "chosen = np.flatnonzero(new | listed)",
             "before = self.watermark or (-(2**62), b'')\n"
-            "    later = chosen.last_modified // 10**6 > before[0] // 10**6\n"
-            "    rows = np.flatnonzero(may & counts & later)",
+            "    new &= rows.last_modified // 10**6 > before[0] // 10**6\n"
+            "    chosen = np.flatnonzero(new | listed)",
         ),
         by=MEMORY,
     ),
@@ -38,8 +38,8 @@ PLANTED = (
         "a late file that is emitted is not put in the digest",
         Edit(
             "scan:_following",
-            "found.emitted.plus(found.candidates.fingerprints[step.emitted_late]).plus(enters)",
-            "found.emitted.plus(enters)",
+            "before.plus(late).plus(",
+            "before.plus(",
         ),
         by=NO_MEMORY,
     ),
@@ -70,19 +70,19 @@ PLANTED = (
         "what is gone stays in the index",
         Edit(
             "classify:Classifier.classify",
-            "np.concatenate([known, listed, ",
-            "np.concatenate([known, gone, listed, ",
+            "np.concatenate([known, listed.",
+            "np.concatenate([known, gone, listed.",
         ),
         by=MEMORY,
     ),
     _bug(
         "`recent` is cut at its bound",
         Edit("watermark:rise", "max(len(above) - room, ", "max(0, "),
-        Edit("watermark:emit", "len(raised) - risen.passed <= most", "True"),
+        Edit("watermark:emit", "len(kept) <= most", "True"),
         Edit(
             "scan:_following",
-            "recent=frozenset(kept.tolist())",
-            "recent=frozenset(kept.tolist()[: limits.recent_limit])",
+            "recent=frozenset(step.above.fingerprints.tolist())",
+            "recent=frozenset(step.above.fingerprints.tolist()[: limits.recent_limit])",
         ),
         by=NO_MEMORY,
     ),
@@ -93,7 +93,7 @@ PLANTED = (
     ),
     _bug(
         "rule b without the total",
-        Edit("late_files:decide", " and read.total == total", ""),
+        Edit("late_files:_by_ledger", " and ledger.total == checkpoint.total", ""),
         by=("runs deleted none", "runs deleted", "filter runs deleted"),
     ),
     _bug(
@@ -108,16 +108,16 @@ PLANTED = (
             "memory is None or memory.selection != selection.hash",
             "not memory",
         ),
-        Edit("scan:_valid", "index is None or index.selection != selection.hash", "index is None"),
+        Edit("scan:_valid", "index is None or index.selection != selection", "index is None"),
         by=("filter", "filter classes", "filter narrows"),
     ),
     _bug(
         "the horizon is reckoned anew for each part",
         Edit(
             "partial_scan:begun",
-            "return replace(checkpoint, partial_scan=going_on)",
+            "return replace(base, partial_scan=going_on)",
             "going_on = replace(going_on, horizon=now - limits.lookback)\n"
-            "        return replace(checkpoint, partial_scan=going_on)",
+            "        return replace(base, partial_scan=going_on)",
         ),
         by=PARTS,
     ),
@@ -161,26 +161,26 @@ PLANTED = (
     ),
     _bug(
         "the watermark rises past what waits and is not kept",
-        Edit("watermark:emit", "if dropped.oldest is not None and ", "if False and "),
+        Edit("watermark:emit", "if oldest is not None:", "if False:"),
         by=("burst none", *NO_MEMORY),
     ),
     # Of late files and the ledger.
     _bug(
         "late files are not remembered",
-        Edit("scan:_following", "late=frozenset(late)", "late=frozenset()"),
+        Edit("scan:_following", "[*below.tolist(), *found.found_late.tolist()]", "[]"),
         by=NO_MEMORY,
     ),
     _bug(
         "late files count as emitted where the capacity changes",
-        Edit("late_files:_by_digest", "kept = listed[-1].minus(late)", "kept = listed[-1]"),
+        Edit("late_files:_by_digest", "kept = listed[-1].minus(late) if", "kept = listed[-1] if"),
         by=("capacity none", "capacity"),
     ),
     _bug(
         "what is undecided counts as emitted",
         Edit(
             "late_files:decide",
-            "        emitted,\n        undecided=Undecided(\n            size, max(",
-            "        listed[-1],\n        undecided=Undecided(\n            size, max(",
+            "return Decision(emitted, undecided=undecided)",
+            "return Decision(emitted if changed else listed[-1], undecided=undecided)",
         ),
         by=("runs deleted none", "from now none", "set back none"),
     ),
@@ -196,7 +196,7 @@ PLANTED = (
     ),
     _bug(
         "the total is not added to",
-        Edit("scan:_emitted", "if total is not None:", "if False:"),
+        Edit("outcome:concluded", "if total is not None and not repeats:", "if False:"),
         by=NO_MEMORY,
     ),
     # Of parts.
@@ -208,9 +208,9 @@ PLANTED = (
     _bug(
         "what a part emits is not put in the digest of what is listed",
         Edit(
-            "partial_scan:finish_part",
-            "listed = listed.plus(over)",
-            "listed = listed.plus(over[:0])",
+            "partial_scan:_following",
+            "listed = listed.plus(done.beside)",
+            "listed = listed.plus(done.beside[:0])",
         ),
         by=PARTS,
     ),
