@@ -6,11 +6,12 @@ versioned, and bounded. Fingerprints are packed into 8 bytes each and written in
 
 from __future__ import annotations
 
-import binascii
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NoReturn, TypeVar
+
+import numpy as np
 
 from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan, Reprocess, Total
 from dagster_s3inc.core.filters import Conditions
@@ -22,7 +23,7 @@ __all__ = ["VERSION", "decode_checkpoint", "encode_checkpoint"]
 
 VERSION: Final = 2
 
-_FINGERPRINT_BYTES: Final = 8
+_Value = TypeVar("_Value")
 _START_OVER: Final = (
     "It was left as it is. To start over, with every file processed again: launch the sensor's "
     "reset job, or call reset_checkpoint() on a processor"
@@ -71,21 +72,33 @@ def decode_checkpoint(text: str) -> Checkpoint:
             f"dagster_s3inc reads version {VERSION}. {_START_OVER}, or install the release that "
             f"wrote it."
         )
-    recent = _unpack(document, "recent")
+
+    def read(field: str, reader: Callable[[Any], _Value]) -> _Value:
+        value = document.get(field)
+        try:
+            return reader(value)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            _refuse(f"its {field} is {value!r:.200}")
+
+    recent = read("recent", _unpack)
     return Checkpoint(
-        generation=_read_count(document, "generation", least=1),
-        sequence=_read_count(document, "sequence", least=0),
-        watermark=_read_position(document.get("watermark")),
-        undecided=_read_count(document, "undecided", least=0),
-        total=_read_total(document.get("total")),
-        reset_seen=_read_text(document, "reset_seen"),
-        selection=_read_text(document, "selection"),
-        reprocess=_read_reprocess(document.get("reprocess")),
-        partial_scan=_read_partial_scan(document.get("partial_scan"), recent),
-        late=_unpack(document, "late"),
+        generation=read("generation", lambda value: _whole(value, least=1)),
+        sequence=read("sequence", _whole),
+        watermark=read("watermark", _read_position),
+        undecided=read("undecided", _whole),
+        total=read("total", _read_total),
+        reset_seen=read("reset_seen", _read_text),
+        selection=read("selection", _read_text),
+        reprocess=read("reprocess", _read_reprocess),
+        partial_scan=read("partial_scan", lambda value: _read_partial_scan(value, recent)),
+        late=read("late", _unpack),
         recent=recent,
-        emitted=_read_digest(document, "emitted"),
+        emitted=read("emitted", _read_digest),
     )
+
+
+# A reader raises `KeyError`, `TypeError`, `ValueError`, `AttributeError` or `OverflowError` where a
+# value is not what the writer beside it wrote.
 
 
 def _write_total(total: Total) -> dict[str, Any]:
@@ -96,13 +109,10 @@ def _write_total(total: Total) -> dict[str, Any]:
 def _read_total(value: Any) -> Total | None:
     if value is None:
         return None
-    try:
-        checksum = int(value["checksum"], 16)
-        if not 0 <= checksum < 2**64:
-            raise ValueError(checksum)
-        return Total(_read_count(value, "files", least=0), checksum)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        _refuse(f"its total is {str(value)[:200]!r}")
+    checksum = int(value["checksum"], 16)
+    if not 0 <= checksum < 2**64:
+        raise ValueError(checksum)
+    return Total(_whole(value["files"]), checksum)
 
 
 def _write_partial_scan(partial: PartialScan, recent: frozenset[int]) -> dict[str, Any]:
@@ -121,23 +131,15 @@ def _write_partial_scan(partial: PartialScan, recent: frozenset[int]) -> dict[st
 def _read_partial_scan(value: Any, recent: frozenset[int]) -> PartialScan | None:
     if value is None:
         return None
-    try:
-        began, horizon = parse_time(value["began"]), parse_time(value["horizon"])
-        after, adopts, changed = _read_key("after", value), value["adopts"], value["changed"]
-        met = _read_bitmap(value["met"], recent)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        _refuse(f"its partial_scan is {str(value)[:200]!r}")
-    if not isinstance(adopts, bool) or not isinstance(changed, bool):
-        _refuse(f"its partial_scan is {str(value)[:200]!r}")
     return PartialScan(
-        began=began,
-        horizon=horizon,
-        after=after,
-        objects=_read_count(value, "objects", least=0),
-        listed=_read_digest(value, "listed"),
-        met=met,
-        adopts=adopts,
-        changed=changed,
+        began=parse_time(value["began"]),
+        horizon=parse_time(value["horizon"]),
+        after=_read_key("after", value),
+        objects=_whole(value["objects"]),
+        listed=_read_digest(value["listed"]),
+        met=_read_bitmap(value["met"], recent),
+        adopts=_flag(value["adopts"]),
+        changed=_flag(value["changed"]),
     )
 
 
@@ -166,15 +168,12 @@ def _write_reprocess(reprocess: Reprocess) -> dict[str, Any]:
 def _read_reprocess(value: Any) -> Reprocess | None:
     if value is None:
         return None
-    try:
-        conditions = Conditions.read(value["conditions"])
-        after = _read_key("after", value)
-        in_parts, accepts = value["in_parts"], value["accepts"]
-    except (KeyError, TypeError, ValueError, OverflowError):
-        _refuse(f"its reprocess is {str(value)[:200]!r}")
-    if not isinstance(accepts, bool) or not isinstance(in_parts, bool):
-        _refuse(f"its reprocess is {str(value)[:200]!r}")
-    return Reprocess(conditions=conditions, after=after, in_parts=in_parts, accepts=accepts)
+    return Reprocess(
+        conditions=Conditions.read(value["conditions"]),
+        after=_read_key("after", value),
+        in_parts=_flag(value["in_parts"]),
+        accepts=_flag(value["accepts"]),
+    )
 
 
 def _write_position(position: Position) -> dict[str, str]:
@@ -187,10 +186,7 @@ def _write_position(position: Position) -> dict[str, str]:
 def _read_position(value: Any) -> Position | None:
     if value is None:
         return None
-    try:
-        return Position(parse_time(value["last_modified"]), _read_key("key", value))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        _refuse(f"its watermark is {value!r}")
+    return Position(parse_time(value["last_modified"]), _read_key("key", value))
 
 
 def _write_key(field: str, key: str) -> dict[str, str]:
@@ -200,7 +196,6 @@ def _write_key(field: str, key: str) -> dict[str, str]:
 
 
 def _read_key(field: str, document: dict[str, Any]) -> str:
-    """Reads what `_write_key` wrote, or raises `KeyError`, `TypeError` or `ValueError`."""
     packed = document.get(f"{field}_base64")
     if packed is not None:
         return b64decode(packed, validate=True).decode("utf-8")
@@ -212,17 +207,22 @@ def _read_key(field: str, document: dict[str, Any]) -> str:
     return key
 
 
-def _read_count(document: dict[str, Any], field: str, *, least: int) -> int:
-    value = document.get(field, 0)
+def _whole(value: Any, *, least: int = 0) -> int:
+    value = 0 if value is None else value
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        _refuse(f"its {field} is {value!r}")
+        raise ValueError(value)
     return value
 
 
-def _read_text(document: dict[str, Any], field: str) -> str | None:
-    value = document.get(field)
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _read_text(value: Any) -> str | None:
     if not isinstance(value, str | None):
-        _refuse(f"its {field} is {value!r}")
+        raise TypeError(value)
     return value
 
 
@@ -230,30 +230,16 @@ def _write_digest(digest: Digest | None) -> str:
     return "" if digest is None else b64encode(digest.to_bytes()).decode("ascii")
 
 
-def _read_digest(document: dict[str, Any], field: str) -> Digest | None:
-    value = document.get(field)
-    try:
-        return Digest.from_bytes(b64decode(value, validate=True)) if value else None
-    except (TypeError, ValueError, binascii.Error):
-        _refuse(f"its field {field!r} is damaged")
+def _read_digest(value: Any) -> Digest | None:
+    return Digest.from_bytes(b64decode(value, validate=True)) if value else None
 
 
 def _pack(fingerprints: Iterable[int]) -> str:
-    packed = b"".join(each.to_bytes(_FINGERPRINT_BYTES, "big") for each in sorted(fingerprints))
-    return b64encode(packed).decode("ascii")
+    return b64encode(np.array(sorted(fingerprints), ">u8").tobytes()).decode("ascii")
 
 
-def _unpack(document: dict[str, Any], field: str) -> frozenset[int]:
-    try:
-        packed = b64decode(document.get(field), validate=True)  # type: ignore[arg-type] # checked
-    except (TypeError, ValueError, binascii.Error):
-        _refuse(f"its field {field!r} is not base64")
-    if len(packed) % _FINGERPRINT_BYTES:
-        _refuse(f"its field {field!r} is cut short")
-    return frozenset(
-        int.from_bytes(packed[start : start + _FINGERPRINT_BYTES], "big")
-        for start in range(0, len(packed), _FINGERPRINT_BYTES)
-    )
+def _unpack(value: Any) -> frozenset[int]:
+    return frozenset(np.frombuffer(b64decode(value, validate=True), ">u8").tolist())
 
 
 def _refuse(why: str) -> NoReturn:

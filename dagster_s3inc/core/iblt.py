@@ -41,9 +41,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from math import ceil, sqrt
 from typing import Final, NamedTuple, TypeAlias
 
@@ -323,7 +322,12 @@ class DigestBuilder:
             OverflowError: One of the `int` is not in 0..2**64-1. Others may have been added.
             TypeError: The array is not of unsigned integers.
         """
-        for block in _blocks(fingerprints):
+        if not isinstance(fingerprints, np.ndarray):
+            fingerprints = np.fromiter(fingerprints, np.uint64)
+        # `safe` refuses signed numbers, which would change without a word.
+        whole = fingerprints.astype(np.uint64, casting="safe", copy=False)
+        for start in range(0, len(whole), _BLOCK):
+            block = whole[start : start + _BLOCK]
             self._waiting.append(block)
             self._waiting_size += len(block)
             if self._waiting_size >= _BLOCK:
@@ -416,18 +420,6 @@ def _alone(digest: Digest) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint6
     pure = (checks == columns.checks[single]) & (places == single).any(axis=0)
     added, removed = pure & (counts == 1), pure & (counts == -1)
     return np.unique(fingerprints[added]), np.unique(fingerprints[removed])
-
-
-def _blocks(fingerprints: FingerprintSet) -> Iterator[npt.NDArray[np.uint64]]:
-    """The same fingerprints in arrays of at most `_BLOCK`."""
-    if isinstance(fingerprints, np.ndarray):
-        # `safe` refuses signed numbers, which would change without a word.
-        whole = fingerprints.astype(np.uint64, casting="safe", copy=False)
-        yield from (whole[start : start + _BLOCK] for start in range(0, len(whole), _BLOCK))
-    else:
-        rest = iter(fingerprints)
-        while len(block := np.fromiter(islice(rest, _BLOCK), np.uint64)):
-            yield block
 
 
 def cells_for(capacity: int) -> int:

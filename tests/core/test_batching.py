@@ -63,9 +63,9 @@ def candidates_of(objects: Sequence[S3Object], groups: Sequence[int] | None = No
 
 def cut(objects: Sequence[S3Object], policy: BatchPolicy, **options: Any) -> list[list[str]]:
     """The keys of each batch."""
-    now = options.pop("now", None)
+    others = {name: options.pop(name) for name in ("now", "is_partial") if name in options}
     limits = ScanLimits(policy=policy, **{"max_batches": 10**6, **options})
-    choice = choose(candidates_of(objects), limits, (), now=now)
+    choice = choose(candidates_of(objects), limits, (), **others)
     return [[objects[row].key for row in rows] for rows in choice.batches]
 
 
