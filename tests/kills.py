@@ -34,7 +34,7 @@ from dagster import DagsterRunStatus
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 
 from dagster_s3inc.core.cursor_format import decode_checkpoint
-from dagster_s3inc.core.ledger import Ledger
+from dagster_s3inc.core.late_files import Ledger
 from dagster_s3inc.dagster_internals import SensorAddress
 from dagster_s3inc.runs.ledger import InstanceLedger, LedgerCache
 from dagster_s3inc.runs.run_requests import GENERATION_TAG, REPEATS_TAG

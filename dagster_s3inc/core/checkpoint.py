@@ -38,7 +38,7 @@ class Total(NamedTuple):
 
     Attributes:
         files: How many files, repeats not counted.
-        checksum: The sum of the mixed hashes of all of them, modulo 2**64; see `core.ledger`.
+        checksum: The sum of the mixed hashes of all of them, modulo 2**64; see `core.late_files`.
     """
 
     files: int = 0

@@ -20,15 +20,13 @@ file of 09:01 deleted, one of 09:05 written, and one of 08:30 that became visibl
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.core.candidates import (
     NO_GROUP,
     Above,
@@ -43,28 +41,11 @@ from dagster_s3inc.core.columns import Columns, Fingerprints
 from dagster_s3inc.core.filters import Mask, Rules, Selection
 from dagster_s3inc.core.iblt import Digest, DigestBuilder
 from dagster_s3inc.core.index import NO_FINGERPRINTS, Index, Place, Segment, Stretch, members
-from dagster_s3inc.core.ledger import LedgerReader
 
-__all__ = ["Again", "Classified", "Classifier", "Given", "Listed", "Seen"]
+__all__ = ["Again", "Classified", "Classifier", "Listed", "Seen"]
 
 _EXAMPLES: Final = 5
 _UNPARTITIONED: Final = -2
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What a scan was given: the arguments of `scan` of the same names."""
-
-    checkpoint: Checkpoint
-    selection: Selection
-    limits: ScanLimits
-    now: datetime
-    ledger: LedgerReader | None
-    max_index_bytes: int
-
-    def changed(self, base: Checkpoint) -> bool:
-        """Whether the selection is another than the one by which `emitted` was made."""
-        return base.selection not in (None, self.selection.hash)
 
 
 class Listed(NamedTuple):
@@ -84,29 +65,6 @@ class Listed(NamedTuple):
     def joined(cls, parts: Sequence[Listed]) -> Listed:
         """The rows of all parts."""
         return cls(*map(np.concatenate, zip(cls(), *parts, strict=True)))
-
-
-@dataclass(slots=True)
-class _Groups:
-    """Numbers the groups that a scan meets."""
-
-    group_of: Callable[[str], str | None] | None
-    names: list[str] = field(default_factory=list)
-    _numbers: dict[str, int] = field(default_factory=dict)
-
-    def number(self, keys: Sequence[bytes]) -> list[int]:
-        """The number of the group of each key; `_UNPARTITIONED` for a key that is in none."""
-        found = []
-        for key in keys:
-            name = self.group_of(key.decode("utf-8", "surrogatepass")) if self.group_of else None
-            if name is None:
-                found.append(_UNPARTITIONED)
-                continue
-            if name not in self._numbers:
-                self._numbers[name] = len(self.names)
-                self.names.append(name)
-            found.append(self._numbers[name])
-        return found
 
 
 class Again(NamedTuple):
@@ -179,7 +137,9 @@ class Classifier:
         self._selection = selection
         self._recent = sorted_array(checkpoint.recent)
         self._late = sorted_array(checkpoint.late)
-        self.groups = _Groups(selection.group_of)
+        self.names: list[str] = []
+        """The names of the groups that were met, by number."""
+        self._numbers: dict[str, int] = {}
         self.latest: int | None = None
         """What is new and was modified later than this, in microseconds, is only counted."""
         self.covers_all = True
@@ -333,15 +293,27 @@ class Classifier:
     ) -> npt.NDArray[np.int32]:
         """The number of the group of each row. Those in no group match no more."""
         numbers = np.full(len(rows), NO_GROUP, np.int32)
-        if self.groups.group_of is not None:
+        group_of = self._selection.group_of
+        if group_of is not None:
             asked = np.flatnonzero(counts)
-            numbers[asked] = self.groups.number(rows.key_bytes(asked))
+            names = [
+                group_of(key.decode("utf-8", "surrogatepass")) for key in rows.key_bytes(asked)
+            ]
+            numbers[asked] = [self._number(name) for name in names]
             nowhere = np.flatnonzero(numbers == _UNPARTITIONED)
             may[nowhere] = counts[nowhere] = False
             found.unpartitioned += len(nowhere)
             keys = rows.key_bytes(nowhere[: _EXAMPLES - len(found.examples)])
             found.examples += [key.decode("utf-8", "surrogatepass") for key in keys]
         return numbers
+
+    def _number(self, name: str | None) -> int:
+        if name is None:
+            return _UNPARTITIONED
+        if name not in self._numbers:
+            self._numbers[name] = len(self.names)
+            self.names.append(name)
+        return self._numbers[name]
 
     def _asked(self, rows: Columns) -> Mask:
         """Which rows are asked for again, if they were emitted."""
@@ -395,7 +367,7 @@ class Seen:
         start: bytes = b"",
         max_index_bytes: int,
     ) -> None:
-        self.classifier, self.names = classifier, classifier.groups.names
+        self.classifier, self.names = classifier, classifier.names
         self.oldest = OldestCandidates(kept)
         self._keeps_candidates = kept > 0
         self.last_key = start

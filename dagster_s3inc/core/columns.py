@@ -26,7 +26,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dagster_s3inc.core.objects import Position, S3Object, fingerprints_of, identity_text
+from dagster_s3inc.core.objects import S3Object, fingerprints_of, identity_text
 
 __all__ = [
     "EPOCH",
@@ -268,11 +268,6 @@ class Columns:
     def key(self, row: int) -> bytes:
         """The key of one row, not encoded, in UTF-8."""
         return decoded_keys([self.keys[row]])[0] if self.encoded else self.keys[row]
-
-    def position(self, row: int) -> Position:
-        """The place of one row in the order of processing."""
-        key = self.key(row).decode("utf-8", "surrogatepass")
-        return Position(moment(self.last_modified[row]), key)
 
     def fingerprints(self, rows: Rows | None = None) -> Fingerprints:
         """The fingerprints of all rows, or of these."""

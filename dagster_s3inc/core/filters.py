@@ -241,7 +241,7 @@ class FilterRules:
     def __init__(self, filter_: ObjectFilter, prefix: str) -> None:
         self._filter = filter_
         self._start = filter_.list_prefix(prefix).encode()
-        self._cut = len(prefix)
+        self._cut = len(prefix.encode())
         self._is_open = prefix != "" and not prefix.endswith("/")
         self._included = _compiled(filter_.include)
         self._excluded = _compiled(filter_.exclude)
@@ -270,9 +270,9 @@ class FilterRules:
             empty = np.flatnonzero(mask & (columns.sizes == 0))
             if len(empty):
                 mask[empty] = [not key.endswith(b"/") for key in columns.key_bytes(empty)]
-        if self._included or self._excluded:
+        if self._included is not None or self._excluded is not None:
             rows = np.flatnonzero(mask)
-            mask[rows] = [self._matches(key) for key in columns.key_bytes(rows)]
+            mask[rows] = self._match(columns.key_bytes(rows))
         return mask
 
     def _class_counts(self, name: str) -> bool:
@@ -280,18 +280,24 @@ class FilterRules:
             return name not in ARCHIVE_CLASSES
         return name in self._filter.storage_classes
 
-    def _matches(self, key: bytes) -> bool:
-        # wcmatch takes `a//b` for the path `a/b`, which a listing of `a/b` does not show.
-        if not key.startswith(self._start):
-            return False
-        if self._included and not key.rstrip(b"/").endswith(self._ends):
-            return False
-        name = key.decode("utf-8", "surrogatepass")[self._cut :]
+    def _match(self, keys: list[bytes]) -> Mask:
+        """Which keys match the globs."""
+        names = [key[self._cut :].decode("utf-8", "surrogatepass") for key in keys]
         if self._is_open:
-            name = name.removeprefix("/")
-        if self._included and not any(each.fullmatch(name) for each in self._included):
-            return False
-        return not any(each.fullmatch(name) for each in self._excluded)
+            names = [name.removeprefix("/") for name in names]
+        found = np.ones(len(keys), np.bool_)
+        if self._included is not None:
+            # wcmatch takes `a//b` for the path `a/b`, which a listing of `a/b` does not show.
+            start, ends, matches = self._start, self._ends, self._included.fullmatch
+            fits = [
+                key.startswith(start) and key.endswith(ends) and matches(name) is not None
+                for key, name in zip(keys, names, strict=True)
+            ]
+            found &= np.array(fits, np.bool_)
+        if self._excluded is not None:
+            matches = self._excluded.fullmatch
+            found &= np.array([matches(name) is None for name in names], np.bool_)
+        return found
 
 
 def _matches_nothing(pattern: str) -> str | None:
@@ -319,24 +325,21 @@ def _matches_nothing(pattern: str) -> str | None:
     return None
 
 
-def _compiled(patterns: Sequence[str]) -> list[re.Pattern[str]]:
-    """The regular expressions that wcmatch makes of globs."""
+def _compiled(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    """One regular expression of those that wcmatch makes of globs; None if there are no globs."""
     if not patterns:
-        return []
+        return None
     # No limit to what braces expand to: the patterns are the project's own, not a stranger's.
     found, _ = glob.translate(patterns, flags=_GLOB_FLAGS, limit=0)
-    return [re.compile(each) for each in found]
+    return re.compile("|".join(f"(?:{each})" for each in found))
 
 
 def _literal_ends(patterns: Sequence[str]) -> tuple[bytes, ...]:
     """What a key that matches one of the globs ends with; an empty one means that it may be any."""
-    ends = []
-    for pattern in patterns:
-        # Behind the last special character, braces and slashes included, all is literal. wcmatch
-        # takes a slash at the end as optional.
-        literal = re.split(r"[*?\[\]{}\\/!+@()|]", pattern)[-1]
-        ends.append(literal.encode())
-    return tuple(ends)
+    # Behind the last special character, braces and slashes included, all is literal. wcmatch
+    # takes a slash at the end as optional.
+    literals = [re.split(r"[*?\[\]{}\\/!+@()|]", each)[-1] for each in patterns]
+    return (b"/", *(each.encode() for each in literals))
 
 
 def _common_start(texts: Sequence[str]) -> str:

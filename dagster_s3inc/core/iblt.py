@@ -66,7 +66,6 @@ __all__ = [
     "estimate",
     "mixed",
     "places_and_checks",
-    "require_cells",
 ]
 
 QUARTERS: Final = 4
@@ -178,10 +177,9 @@ class _Columns(NamedTuple):
 
     def packed(self) -> bytes:
         """The form that is stored: little-endian on every machine."""
-        fingerprints = self.fingerprints.astype("<u8").tobytes()
-        return (
-            fingerprints + self.checks.astype("<u4").tobytes() + self.counts.astype("<i2").tobytes()
-        )
+        prints, checks, counts = self
+        parts = (prints.astype("<u8"), checks.astype("<u4"), counts.astype("<i2"))
+        return b"".join(part.tobytes() for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +201,7 @@ class Digest:
     def __post_init__(self) -> None:
         if len(self.table) % _CELL_BYTES:
             raise ConfigurationError(f"a table of {len(self.table)} bytes is not of whole cells")
-        require_cells("cells", self.cells)
+        _require_cells(self.cells)
 
     @classmethod
     def empty(cls, cells: int = CELLS) -> Digest:
@@ -305,7 +303,7 @@ class DigestBuilder:
     """
 
     def __init__(self, cells: int = CELLS) -> None:
-        require_cells("cells", cells)
+        _require_cells(cells)
         self._columns = _Columns(
             np.zeros(cells, np.uint64), np.zeros(cells, np.uint32), np.zeros(cells, np.int16)
         )
@@ -437,18 +435,10 @@ def cells_for(capacity: int) -> int:
     return cells
 
 
-def require_cells(name: str, cells: int) -> None:
-    """Refuses what is not a possible number of cells.
-
-    Args:
-        name: What the number is called where it was given.
-        cells: The number.
-
-    Raises:
-        ConfigurationError: It is not a multiple of 4 in 8..`CELLS_LIMIT`.
-    """
-    require_at_least(name, cells, 2 * QUARTERS, unit="cells of the digest")
+def _require_cells(cells: int) -> None:
+    """Refuses what is not a multiple of 4 in 8..`CELLS_LIMIT`."""
+    require_at_least("cells", cells, 2 * QUARTERS, unit="cells of the digest")
     if cells % QUARTERS or cells > CELLS_LIMIT:
         raise ConfigurationError(
-            f"{name} must be a multiple of {QUARTERS} and at most {CELLS_LIMIT}, not {cells}"
+            f"cells must be a multiple of {QUARTERS} and at most {CELLS_LIMIT}, not {cells}"
         )

@@ -244,7 +244,7 @@ def stretches(
             yield from cutter.close(segment_after(page.after))
             yield page
             return
-        if len(page):
+        if page.first_key is not None:
             yield from cutter.add(page)
     yield from cutter.close(END)
 

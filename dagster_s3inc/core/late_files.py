@@ -33,20 +33,134 @@ alone, where what was moved shows as if it were gone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
+from xxhash import xxh3_64_intdigest
 
+from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.core.candidates import sorted_array
-from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.classify import Given, Listed, Seen
+from dagster_s3inc.core.checkpoint import Checkpoint, Total
+from dagster_s3inc.core.classify import Listed, Seen
 from dagster_s3inc.core.columns import Fingerprints
-from dagster_s3inc.core.iblt import Digest, decode, estimate
+from dagster_s3inc.core.filters import Selection
+from dagster_s3inc.core.iblt import Digest, decode, estimate, mixed
 from dagster_s3inc.core.index import NO_FINGERPRINTS, members
-from dagster_s3inc.core.ledger import Ledger, LedgerProgress, LedgerReader
 
-__all__ = ["Decision", "Undecided", "Why", "decide", "decide_by_listing"]
+__all__ = [
+    "Decision",
+    "Given",
+    "Ledger",
+    "LedgerEntry",
+    "LedgerProgress",
+    "LedgerReader",
+    "Undecided",
+    "Why",
+    "checksum",
+    "decide",
+    "decide_by_listing",
+]
+
+
+class LedgerEntry(NamedTuple):
+    """One batch that a sensor emitted.
+
+    Attributes:
+        sequence: That of its run key.
+        batch_id: Its id.
+        fingerprints: Of its files, in the order of the batch.
+        created: When its oldest run was created, in microseconds since 1970.
+    """
+
+    sequence: int
+    batch_id: str
+    fingerprints: Fingerprints
+    created: int
+
+
+class LedgerProgress(NamedTuple):
+    """Says that a ledger is still being read.
+
+    Attributes:
+        runs: How many runs there are to read.
+        runs_read: How many of them have been read.
+    """
+
+    runs: int
+    runs_read: int
+
+
+class LedgerReader(Protocol):
+    """Reads the ledger of one generation, when a scan finds that it needs it."""
+
+    def __call__(self, generation: int, sequence: int) -> Ledger | LedgerProgress:
+        """What was emitted in this generation with a sequence below this one."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ledger:
+    """What a sensor emitted in one generation, as its runs record it.
+
+    Its entries are the batches of the sensor's runs of one generation with a sequence below the
+    checkpoint's, one for each (sequence, batch), whichever job or retry holds it. Runs that repeat
+    something carry a tag that says so, and are not part of it.
+
+    A ledger proves itself: if `total` of what it holds equals the checkpoint's, it is whole. The
+    sum of mixed hashes does not depend on the order in which runs are read, and a missing or
+    foreign file goes unnoticed with a chance of 2**-64.
+
+    Example. Generation 1 emitted five files in three ticks:
+
+        sequence 0  batch 0b17…  a, b        total: 2 files, mix(a, 1:0:0b17…) + mix(b, 1:0:0b17…)
+        sequence 1  batch 5d02…  c, d        total: 4 files
+        sequence 2  batch 91c4…  e           total: 5 files
+
+    With the run of 5d02… deleted, the ledger holds 3 files and another checksum: it is not whole.
+
+    Attributes:
+        fingerprints: All of them, sorted, each once.
+        total: Of the entries.
+        oldest_run: When the oldest of the runs was created, in microseconds since 1970; None if
+            there is no run.
+    """
+
+    fingerprints: Fingerprints
+    total: Total
+    oldest_run: int | None
+
+    @classmethod
+    def of(cls, entries: Iterable[LedgerEntry], generation: int) -> Ledger:
+        """Puts the entries together; of those with equal sequence and batch, the first counts."""
+        seen: set[tuple[int, str]] = set()
+        parts, total = [NO_FINGERPRINTS], Total()
+        oldest: int | None = None
+        for each in entries:
+            if oldest is None or each.created < oldest:
+                oldest = each.created
+            if (each.sequence, each.batch_id) in seen:
+                continue
+            seen.add((each.sequence, each.batch_id))
+            parts.append(each.fingerprints)
+            sum_ = checksum(each.fingerprints, generation, each.sequence, each.batch_id)
+            total = total.plus(len(each.fingerprints), sum_)
+        return cls(np.unique(np.concatenate(parts)), total, oldest)
+
+
+def checksum(fingerprints: Fingerprints, generation: int, sequence: int, batch_id: str) -> int:
+    """The sum, modulo 2**64, of the hashes of these files in one batch.
+
+    Args:
+        fingerprints: Of the files of the batch.
+        generation: That of the batch's run key.
+        sequence: That of the batch's run key.
+        batch_id: The batch.
+    """
+    place = xxh3_64_intdigest(f"{generation}:{sequence}:{batch_id}".encode())
+    return int(mixed(fingerprints ^ np.uint64(place)).sum(dtype=np.uint64))
+
 
 Why = Literal["reading", "not whole", "no ledger", "too large", "part of a listing"]
 
@@ -99,6 +213,22 @@ class Decision(NamedTuple):
     returned: int = 0
     recorded: Fingerprints = NO_FINGERPRINTS
     undecided: Undecided | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a scan was given: the arguments of `scan` of the same names."""
+
+    checkpoint: Checkpoint
+    selection: Selection
+    limits: ScanLimits
+    now: datetime
+    ledger: LedgerReader | None
+    max_index_bytes: int
+
+    def changed(self, base: Checkpoint) -> bool:
+        """Whether the selection is another than the one by which `emitted` was made."""
+        return base.selection not in (None, self.selection.hash)
 
 
 def decide_by_listing(given: Given, base: Checkpoint, seen: Seen) -> Decision:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, datetime, timezone
-from functools import lru_cache
+from datetime import datetime, timezone
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -24,22 +23,9 @@ __all__ = [
 SECONDS_LENGTH = 19
 """So many characters of an ISO 8601 time give it to the second: `2026-01-31T23:59:59`."""
 
-# What a fingerprint is the hash of: an entry as Amazon's S3 lists it, from the key to the ETag.
-# Because it is, the bytes of a listing can be hashed where they lie.
-_AFTER_KEY: Final = "</Key><LastModified>"
-_AFTER_SECOND: Final = ".000Z</LastModified><ETag>&quot;"
-_IN_BYTES: Final = b"%b" + _AFTER_KEY.encode() + b"%b" + _AFTER_SECOND.encode() + b"%b"
-
-# A time's text is put together of its parts, since `isoformat` takes longer than all the rest of a
-# fingerprint.
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MINUTES: Final = [f"T{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60)]
-_SECONDS: Final = [f"{second:02}" for second in range(60)]
-
-
-@lru_cache(maxsize=4096)
-def _day(since_epoch: int) -> str:
-    return date.fromordinal(_EPOCH.toordinal() + since_epoch).isoformat()
+# An entry as Amazon's S3 lists it, from the key to the ETag. Because it is, the bytes of a listing
+# can be hashed where they lie.
+_IDENTITY: Final = b"%b</Key><LastModified>%b.000Z</LastModified><ETag>&quot;%b"
 
 
 class Position(NamedTuple):
@@ -91,11 +77,9 @@ class S3Object(NamedTuple):
         of the same bytes to the same key within one second have one fingerprint, since no listing
         tells them apart.
         """
-        since = self.last_modified - _EPOCH
-        minute, second = divmod(since.seconds, 60)
-        moment = f"{_day(since.days)}{_MINUTES[minute]}{_SECONDS[second]}"
-        text = f"{self.key}{_AFTER_KEY}{moment}{_AFTER_SECOND}{self.etag}"
-        return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
+        second = self.last_modified.astimezone(timezone.utc).isoformat()[:SECONDS_LENGTH]
+        texts = (text.encode("utf-8", "surrogatepass") for text in (self.key, second, self.etag))
+        return xxh3_64_intdigest(identity_text(*texts))
 
 
 def identity_text(key: bytes, second: bytes, etag: bytes) -> bytes:
@@ -106,7 +90,7 @@ def identity_text(key: bytes, second: bytes, etag: bytes) -> bytes:
         second: The first `SECONDS_LENGTH` characters of LastModified, in UTC.
         etag: The ETag without its quotes.
     """
-    return _IN_BYTES % (key, second, etag)
+    return _IDENTITY % (key, second, etag)
 
 
 def fingerprints_of(texts: Iterable[bytes]) -> npt.NDArray[np.uint64]:

@@ -15,8 +15,7 @@ from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan, Reprocess
 from dagster_s3inc.core.classify import Listed, Seen
 from dagster_s3inc.core.columns import Fingerprints, moment
 from dagster_s3inc.core.index import NO_FINGERPRINTS, Index, Segment, members, size_of, united
-from dagster_s3inc.core.late_files import Decision, Undecided
-from dagster_s3inc.core.ledger import checksum
+from dagster_s3inc.core.late_files import Decision, Undecided, checksum
 from dagster_s3inc.core.objects import Position, S3Object
 
 __all__ = [

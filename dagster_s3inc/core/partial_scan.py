@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -44,7 +44,7 @@ from dagster_s3inc.core.candidates import (
     sorted_array,
 )
 from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan
-from dagster_s3inc.core.classify import Given, Listed, Seen
+from dagster_s3inc.core.classify import Listed, Seen
 from dagster_s3inc.core.columns import Fingerprints, microseconds
 from dagster_s3inc.core.filters import Mask
 from dagster_s3inc.core.iblt import Digest
@@ -57,7 +57,7 @@ from dagster_s3inc.core.index import (
     segment_after,
     size_of,
 )
-from dagster_s3inc.core.late_files import Decision, Why, decide
+from dagster_s3inc.core.late_files import Decision, Given, Why, decide
 from dagster_s3inc.core.objects import Position
 from dagster_s3inc.core.outcome import (
     Building,
@@ -240,160 +240,131 @@ def finish_part(
         building: What the earlier parts listed, if this process saw them.
         is_last: Whether it reaches the end of the listing.
     """
-    start, limits, index = plan.start, given.limits, seen.classifier.index
-    partial = _partial(start)
-    candidates, choice = plan.emission()
-    done = _done(plan, seen)
-    segments = finished(seen.segments(), dropped=done.dropped, emitted=done.taken)
-    following = _following(given, start, seen, done)
-    decision: Decision | None = None
+    start, index, watermark = plan.start, seen.classifier.index, seen.classifier.watermark
+    partial, (candidates, choice) = _partial(start), plan.emission()
+    taken, held = candidates.only(np.sort(choice.chosen)), candidates.only(choice.held)
+    following, segments, beside = _advanced(given, plan, seen, taken, held)
+    gone = len(seen.gone())
     if index is not None:
-        next_index = _replaced(given, index, partial, seen, segments, done.taken, is_last=is_last)
-        building = None
+        newest = int(taken.columns.last_modified.max(initial=index.newest_emitted))
+        whole = _replaced(index, partial.after, seen, segments, is_last=is_last)
+        next_index = index_of(whole, given.selection.hash, newest, given.max_index_bytes)
         if is_last:
             following = replace(_risen(following), late=frozenset(), undecided=0)
+        ended = _Ended(following, next_index)
     else:
-        next_index = None
-        building = _built(given, building, partial, seen, segments, done.beside)
+        building = _built(given, building, partial, seen, segments, beside)
+        ended = _Ended(following, building=building)
         if is_last:
-            prints = done.taken.fingerprints
-            following, decision, next_index = _ended(given, following, building, prints)
-            building = None
-    gone = len(seen.gone())
-    if is_last and index is None:
-        gone += max(0, len(start.recent) - len(done.recent))
+            gone += max(0, len(start.recent) - len(following.recent))
+            ended = _ended(given, following, building, taken.fingerprints)
     statistics = ScanStatistics.of(
         seen,
-        files_late=int(at_or_below(done.taken.columns, place_of(start.watermark)).sum()),
-        lookback=max(timedelta(0), min(limits.lookback, given.now - partial.horizon)),
+        files_late=int(at_or_below(taken.columns, watermark).sum()),
+        lookback=max(timedelta(0), min(given.limits.lookback, given.now - partial.horizon)),
         gone=gone,
         selection_changed=partial.changed,
         decided_by=None if index is None else "index",
-        partial_scan=following.partial_scan,
+        partial_scan=ended.checkpoint.partial_scan,
     )
-    if decision is not None:
-        late = len(decision.late_matching)
-        statistics = statistics.with_decision(decision, found_late=late, gone=gone)
+    if ended.decision is not None:
+        late = len(ended.decision.late_matching)
+        statistics = statistics.with_decision(ended.decision, found_late=late, gone=gone)
     return concluded(
         start,
-        following,
+        ended.checkpoint,
         statistics,
         batches=[candidates.only(rows) for rows in choice.batches],
         names=seen.names,
-        waiting=candidates.only(choice.held),
-        index=next_index,
-        building=building,
+        waiting=held,
+        index=ended.index,
+        building=ended.building,
     )
 
 
-class _Done(NamedTuple):
-    """What a part does.
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What follows a part; `decision` is made at the end of a partial scan without an index."""
 
-    Attributes:
-        taken: What it emits.
-        dropped: What of the index need not be remembered any more, sorted.
-        emitted: The digest of what was emitted and is old.
-        recent: What is remembered one by one afterwards, sorted.
-        met: Of these, what it met or emitted, sorted.
-        beside: What enters `listed` beside what is at or below the watermark: all that is listed
-            above it, older than the horizon, and emitted or held back.
-        below: With an index: what is listed at or below the watermark.
+    checkpoint: Checkpoint
+    index: Index | None = None
+    building: Building | None = None
+    decision: Decision | None = None
+
+
+def _advanced(
+    given: Given, plan: PartPlan, seen: Seen, taken: Candidates, held: Candidates
+) -> tuple[Checkpoint, list[Segment], Fingerprints]:
+    """The checkpoint after a part that is not the last, and its segments.
+
+    Returns:
+        Also what enters `listed` beside what is at or below the watermark: all that is listed
+        above it, older than the horizon, and emitted or held back.
     """
-
-    taken: Candidates
-    dropped: Fingerprints
-    emitted: Digest
-    recent: Fingerprints
-    met: Fingerprints
-    beside: Fingerprints
-    below: Fingerprints
-
-
-def _done(plan: PartPlan, seen: Seen) -> _Done:
-    start, watermark = plan.start, place_of(plan.start.watermark)
-    candidates, choice = plan.emission()
-    taken, held = candidates.only(np.sort(choice.chosen)), candidates.only(choice.held)
+    start, partial, watermark = plan.start, _partial(plan.start), seen.classifier.watermark
     is_below = at_or_below(taken.columns, watermark)
-    known = seen.above()
-    above = known.plus(taken.only(np.flatnonzero(~is_below)))
+    above = seen.above().plus(taken.only(np.flatnonzero(~is_below)))
     passed, young = above.split(int(np.searchsorted(above.times, plan.horizon)))
     passing = passed.fingerprints[passed.matching]
+    dropped = np.sort(passed.fingerprints[~passed.matching])
+    segments = finished(seen.segments(), dropped=dropped, emitted=taken)
     recent, gone = sorted_array(start.recent), seen.gone()
-    emitted = _digest(start)
-    emitted = emitted.minus(gone[~members(gone, recent)])
     kept = np.setdiff1d(recent, np.concatenate([gone, passed.fingerprints]))
+    kept = np.union1d(kept, young.fingerprints)
+    met = np.union1d(sorted_array(partial.met), young.fingerprints)
     # What is held back must not count as emitted at the end.
-    held_old = held.fingerprints[plan.is_old(held) & ~at_or_below(held.columns, watermark)]
-    beside = passing if _partial(start).adopts else np.concatenate([passing, held_old])
-    below = NO_FINGERPRINTS
-    if seen.classifier.index is not None:
-        whole = np.concatenate([NO_FINGERPRINTS, *(e.fingerprints for e in seen.segments())])
-        held_below = held.fingerprints[at_or_below(held.columns, watermark)]
-        not_above = whole[~members(whole, np.sort(known.fingerprints))]
-        below = np.concatenate([not_above, taken.fingerprints[is_below], held_below])
-    return _Done(
-        taken,
-        np.sort(passed.fingerprints[~passed.matching]),
-        emitted.plus(passing).plus(taken.fingerprints[is_below]),
-        np.union1d(kept, young.fingerprints),
-        young.fingerprints,
-        beside,
-        below,
-    )
-
-
-def _following(given: Given, start: Checkpoint, seen: Seen, done: _Done) -> Checkpoint:
-    """The checkpoint after a part that is not the last."""
-    partial, listed = _partial(start), _partial(start).listed
+    held_old = plan.is_old(held) & ~at_or_below(held.columns, watermark)
+    beside = np.concatenate([passing, held.fingerprints[held_old & (not partial.adopts)]])
+    listed = partial.listed
     if listed is not None:
-        listed = listed.plus(done.beside).plus(done.below)
-        if seen.classifier.index is None:
-            listed += seen.digests()[0]
-    met = np.union1d(sorted_array(partial.met), done.met)
+        listed = listed.plus(beside) + _below(seen, Candidates.joined([taken, held]), listed.cells)
     # As far as there is room; the digests show the rest again.
-    room = max(0, given.limits.recent_limit - len(done.recent))
-    late = sorted(start.late.difference(done.taken.fingerprints.tolist()))[:room]
-    return replace(
+    room = max(0, given.limits.recent_limit - len(kept))
+    late = sorted(start.late.difference(taken.fingerprints.tolist()))[:room]
+    emitted = _digest(start).minus(gone[~members(gone, recent)]).plus(passing)
+    following = replace(
         start,
         late=frozenset(late),
-        recent=frozenset(done.recent.tolist()),
-        emitted=done.emitted,
+        recent=frozenset(kept.tolist()),
+        emitted=emitted.plus(taken.fingerprints[is_below]),
         selection=start.selection if partial.changed else given.selection.hash,
         partial_scan=replace(
             partial,
             after=seen.last_key.decode("utf-8", "surrogatepass"),
-            objects=partial.objects + sum(each.objects for each in seen.segments()),
+            objects=partial.objects + sum(each.objects for each in segments),
             listed=listed,
-            met=frozenset(met[members(met, done.recent)].tolist()),
+            met=frozenset(met[members(met, kept)].tolist()),
         ),
     )
+    return following, segments, beside
+
+
+def _below(seen: Seen, candidates: Candidates, cells: int) -> Digest:
+    """The digest of what a part listed at or below the watermark."""
+    if seen.classifier.index is None:
+        return seen.digests()[0]
+    known = np.concatenate([NO_FINGERPRINTS, *(each.fingerprints for each in seen.segments())])
+    known = known[~members(known, np.sort(seen.above().fingerprints))]
+    new = candidates.fingerprints[at_or_below(candidates.columns, seen.classifier.watermark)]
+    return Digest.of(np.concatenate([known, new]), cells)
 
 
 def _replaced(
-    given: Given,
-    index: Index,
-    partial: PartialScan,
-    seen: Seen,
-    segments: Sequence[Segment],
-    taken: Candidates,
-    *,
-    is_last: bool,
-) -> Index | None:
-    """The index with a range of keys replaced by what a part saw there."""
+    index: Index, after: str, seen: Seen, segments: Sequence[Segment], *, is_last: bool
+) -> list[Segment]:
+    """The segments of an index, with a range of keys replaced by what a part saw there."""
     starts = index.starts()
-    begin = segment_after(partial.after.encode("utf-8")) if partial.after else b""
+    begin = segment_after(after.encode("utf-8")) if after else b""
     end = begin
     if is_last:
         end = END
     elif seen.classified:
         end = segment_after(seen.last_key)
-    before = list(index.segments[: bisect_left(starts, begin)])
+    before = index.segments[: bisect_left(starts, begin)]
     behind = list(index.segments[bisect_left(starts, end) :])
     if len(seen.carried) and not (behind and behind[0].start == end):
         behind.insert(0, Segment(end, seen.carried))
-    newest = int(taken.columns.last_modified.max(initial=index.newest_emitted))
-    whole = [*before, *segments, *behind] or [Segment(b"", NO_FINGERPRINTS)]
-    return index_of(whole, given.selection.hash, newest, given.max_index_bytes)
+    return [*before, *segments, *behind] or [Segment(b"", NO_FINGERPRINTS)]
 
 
 def _built(
@@ -425,8 +396,8 @@ def _risen(following: Checkpoint) -> Checkpoint:
 
 def _ended(
     given: Given, following: Checkpoint, building: Building | None, own: Fingerprints
-) -> tuple[Checkpoint, Decision | None, Index | None]:
-    """The checkpoint after a partial scan without an index, and the index if it can be made."""
+) -> _Ended:
+    """The end of a partial scan without an index."""
     partial, limits, selection = _partial(following), given.limits, given.selection.hash
     ended = replace(_risen(following), recent=partial.met)
     rows: Listed | Why = "part of a listing"
@@ -435,7 +406,7 @@ def _ended(
     listed = partial.listed
     if listed is None:
         if not isinstance(rows, Listed):
-            return replace(ended, selection=_UNSETTLED), None, None
+            return _Ended(replace(ended, selection=_UNSETTLED))
         cells = limits.cells if following.emitted is None else following.emitted.cells
         listed = Digest.of(rows.fingerprints, cells)
     decision = decide(
@@ -451,7 +422,8 @@ def _ended(
     if decision.undecided is not None:
         count = max(1, min(decision.undecided.listed, decision.undecided.appeared))
         unsettled = _UNSETTLED if partial.changed else selection
-        return replace(ended, selection=unsettled, undecided=count), decision, None
+        ended = replace(ended, selection=unsettled, undecided=count)
+        return _Ended(ended, decision=decision)
     room = max(0, min(limits.recent_limit - len(ended.recent), limits.late_limit))
     ended = replace(
         ended,
@@ -464,4 +436,4 @@ def _ended(
     if building is not None:
         segments = finished(building.segments, late=decision.late, emitted=Candidates.joined([]))
         index = index_of(segments, selection, 2**62, given.max_index_bytes)
-    return ended, decision, index
+    return _Ended(ended, index, decision=decision)

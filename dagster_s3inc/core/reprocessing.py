@@ -24,11 +24,11 @@ import numpy as np
 from dagster_s3inc.core.batching import choose, most_that_fit
 from dagster_s3inc.core.candidates import Candidates
 from dagster_s3inc.core.checkpoint import Checkpoint, Reprocess
-from dagster_s3inc.core.classify import Again, Classifier, Given, Seen
+from dagster_s3inc.core.classify import Again, Classifier, Seen
 from dagster_s3inc.core.columns import Columns, microseconds
 from dagster_s3inc.core.filters import Selection
 from dagster_s3inc.core.index import Index, members, stretches
-from dagster_s3inc.core.late_files import Undecided, decide_by_listing
+from dagster_s3inc.core.late_files import Given, Undecided, decide_by_listing
 from dagster_s3inc.core.outcome import ScanResult, ScanStatistics, concluded
 from dagster_s3inc.core.page import Page, Rest
 

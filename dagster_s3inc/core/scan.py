@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -36,13 +36,12 @@ from dagster_s3inc.core.candidates import (
     sorted_array,
 )
 from dagster_s3inc.core.checkpoint import Checkpoint
-from dagster_s3inc.core.classify import Classifier, Given, Seen
+from dagster_s3inc.core.classify import Classifier, Seen
 from dagster_s3inc.core.columns import Columns
 from dagster_s3inc.core.filters import Selection
 from dagster_s3inc.core.iblt import Digest
 from dagster_s3inc.core.index import NO_FINGERPRINTS, Index, Segment, Stretch, members, stretches
-from dagster_s3inc.core.late_files import Decision, decide_by_listing
-from dagster_s3inc.core.ledger import LedgerReader
+from dagster_s3inc.core.late_files import Decision, Given, LedgerReader, decide_by_listing
 from dagster_s3inc.core.objects import Position
 from dagster_s3inc.core.outcome import (
     Backlog,
@@ -187,22 +186,15 @@ def _seen(given: Given, base: Checkpoint, index: Index | None, *, adopts: bool) 
     )
 
 
-class _Read(NamedTuple):
-    """How far a listing was read.
-
-    Attributes:
-        part: What a part takes of it, if it cannot take all that was read; else None.
-        is_whole: Whether it was read to its end.
-    """
-
-    part: Seen | None
-    is_whole: bool
-
-
 def _read(
     seen: Seen, pages: Iterable[Page | Rest], plan: PartPlan | None, *, part_only: bool
-) -> _Read:
-    """Reads a listing to its end, or as far as a part can take it."""
+) -> tuple[Seen | None, bool]:
+    """Reads a listing to its end, or as far as a part can take it.
+
+    Returns:
+        What a part takes of it, if it cannot take all that was read; and whether it was read to
+        its end.
+    """
     part: Seen | None = None
     classifier = seen.classifier
     for stretch in stretches(
@@ -211,7 +203,7 @@ def _read(
         if isinstance(stretch, Rest):
             if part is None:
                 seen.last_key = stretch.after
-            return _Read(part, False)
+            return part, False
         classified = seen.classify(stretch)
         if plan is not None and part is None and classified.candidates is not None:
             key = plan.first_that_does_not_fit(classified.candidates)
@@ -219,9 +211,9 @@ def _read(
                 part = seen.copy()
                 _take_up_to(part, stretch, key)
                 if part_only:
-                    return _Read(part, False)
+                    return part, False
         seen.add(classified)
-    return _Read(part, True)
+    return part, True
 
 
 def _take_up_to(part: Seen, stretch: Stretch, key: bytes) -> None:

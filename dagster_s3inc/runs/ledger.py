@@ -29,7 +29,7 @@ import numpy as np
 
 from dagster_s3inc.core.batching import batch_id
 from dagster_s3inc.core.columns import microseconds
-from dagster_s3inc.core.ledger import Ledger, LedgerEntry, LedgerProgress
+from dagster_s3inc.core.late_files import Ledger, LedgerEntry, LedgerProgress
 from dagster_s3inc.core.objects import (
     SECONDS_LENGTH,
     fingerprints_of,
@@ -95,7 +95,7 @@ class LedgerCache:
 
 
 class InstanceLedger:
-    """A `core.ledger.LedgerReader` over the runs in an instance, for one tick.
+    """A `core.late_files.LedgerReader` over the runs in an instance, for one tick.
 
     Args:
         instance: Knows the runs.

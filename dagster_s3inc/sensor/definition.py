@@ -102,8 +102,9 @@ def build_s3_incremental_sensor(
         batch: How objects are cut into batches; by default up to 100 files.
         objects: Which objects count; by default every file that can be read at once.
         lookback: How far the watermark stays behind the server's clock. Files above it are
-            remembered one by one; those that appear below it are late, and are requested too, one
-            tick later. See `late_file_capacity`.
+            remembered one by one; those that appear below it are late, and are requested too, by
+            the tick that finds them, or by the next if their process has just started. See
+            `late_file_capacity`.
         start_from: Where the first tick begins: with everything that is there, with what appears
             from now on, or with what was modified at or after a moment (with a time zone). After
             a reset, `"now"` no longer counts: everything is processed; a moment still does.

@@ -17,7 +17,7 @@ from dagster_s3inc.core.columns import Columns, microseconds
 from dagster_s3inc.core.cursor_format import decode_checkpoint, encode_checkpoint
 from dagster_s3inc.core.filters import Selection
 from dagster_s3inc.core.index import Index
-from dagster_s3inc.core.ledger import Ledger, LedgerEntry, LedgerProgress
+from dagster_s3inc.core.late_files import Ledger, LedgerEntry, LedgerProgress
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import Building, ScanResult
 from dagster_s3inc.core.page import ColumnsPage, Page, Rest

@@ -55,9 +55,6 @@ def test_objects_survive_the_columns(objects: list[S3Object]) -> None:
         assert columns.objects() == objects
         assert len(columns) == len(objects)
         assert columns.key_bytes() == [each.key.encode() for each in objects]
-        assert [columns.position(row) for row in range(len(objects))] == [
-            each.position for each in objects
-        ]
 
 
 @given(OBJECTS, RANDOMS)

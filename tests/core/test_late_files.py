@@ -15,8 +15,15 @@ from dagster_s3inc.core.checkpoint import Checkpoint, Total
 from dagster_s3inc.core.classify import Listed
 from dagster_s3inc.core.filters import ObjectFilter
 from dagster_s3inc.core.iblt import Digest, cells_for
-from dagster_s3inc.core.late_files import Decision, Why, decide
-from dagster_s3inc.core.ledger import Ledger, LedgerEntry, LedgerProgress, LedgerReader
+from dagster_s3inc.core.late_files import (
+    Decision,
+    Ledger,
+    LedgerEntry,
+    LedgerProgress,
+    LedgerReader,
+    Why,
+    decide,
+)
 from dagster_s3inc.core.objects import S3Object
 from tests.core.making import (
     DAY,

@@ -4,10 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagster_s3inc.core.batching import Batch
-from dagster_s3inc.core.checkpoint import Total
-from dagster_s3inc.core.ledger import Ledger, LedgerEntry, checksum
-from tests.core.making import RANDOMS, Random, Sensor, entry_of, limits_of, make_object
+from dagster_s3inc.core.late_files import Ledger, LedgerEntry, checksum
+from tests.core.making import RANDOMS, Random, Sensor, limits_of, make_object
 
 PRINTS = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=5, unique=True)
 
@@ -81,14 +79,3 @@ def test_checksum_is_part_of_the_stored_format() -> None:
     """Sums are in stored checkpoints, so they stay as they are for all time."""
     expected = 9718406662467156616
     assert checksum(array([1, 2, 2**64 - 1]), 3, 41, "50e40a76c99a995c4297b1bb") == expected
-
-
-@given(ENTRIES, PRINTS)
-def test_batches_of_this_tick_are_added(entries: list[LedgerEntry], prints: list[int]) -> None:
-    """With what this very tick emits, the ledger is what the next tick reads."""
-    batch = Batch((), tuple(prints))
-    entry = entry_of(9, batch, 0)
-    own = Total(len(prints), checksum(array(prints), 1, 9, batch.id))
-    found, read = Ledger.of(entries, 1).plus(array(prints), own), Ledger.of([*entries, entry], 1)
-    assert found.total == read.total
-    assert found.fingerprints.tolist() == read.fingerprints.tolist()

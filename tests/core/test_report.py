@@ -7,8 +7,7 @@ import pytest
 from dagster_s3inc.core.batching import BatchPolicy, ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint, Reprocess
 from dagster_s3inc.core.filters import Conditions, ObjectFilter
-from dagster_s3inc.core.late_files import Undecided, Why
-from dagster_s3inc.core.ledger import LedgerProgress
+from dagster_s3inc.core.late_files import LedgerProgress, Undecided, Why
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.report import (

@@ -12,7 +12,7 @@ from dagster._core.test_utils import create_run_for_test
 
 from dagster_s3inc.core.batching import Batch
 from dagster_s3inc.core.columns import EPOCH, microseconds
-from dagster_s3inc.core.ledger import Ledger, LedgerEntry, LedgerProgress
+from dagster_s3inc.core.late_files import Ledger, LedgerEntry, LedgerProgress
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.dagster_internals import SensorAddress
 from dagster_s3inc.runs import ledger as ledger_module

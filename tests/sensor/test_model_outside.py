@@ -29,7 +29,7 @@ from dagster._core.scheduler.instigation import (
 
 from dagster_s3inc import BatchPolicy, S3Batch, build_s3_incremental_sensor, build_s3_reset_job
 from dagster_s3inc.core.cursor_format import decode_checkpoint
-from dagster_s3inc.core.ledger import Ledger
+from dagster_s3inc.core.late_files import Ledger
 from dagster_s3inc.dagster_internals import RUN_KEY_TAG, SensorAddress, SensorState
 from dagster_s3inc.errors import ResetError
 from dagster_s3inc.runs.ledger import InstanceLedger, LedgerCache

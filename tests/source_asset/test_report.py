@@ -16,8 +16,7 @@ from dagster_s3inc import BatchPolicy, build_s3_incremental_sensor, build_s3_sou
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.cursor_format import decode_checkpoint, encode_checkpoint
 from dagster_s3inc.core.filters import Selection
-from dagster_s3inc.core.late_files import Undecided
-from dagster_s3inc.core.ledger import LedgerProgress
+from dagster_s3inc.core.late_files import LedgerProgress, Undecided
 from dagster_s3inc.core.scan import ScanResult, scan
 from dagster_s3inc.runs.run_requests import SKIPPED_TAG
 from dagster_s3inc.source_asset.evaluations import evaluate_late_files, is_news

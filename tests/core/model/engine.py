@@ -17,7 +17,7 @@ from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.cursor_format import decode_checkpoint, encode_checkpoint
 from dagster_s3inc.core.filters import Conditions, Selection
-from dagster_s3inc.core.ledger import LedgerReader
+from dagster_s3inc.core.late_files import LedgerReader
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.page import Page
 from dagster_s3inc.runs.reset_requests import ResetRequest

@@ -13,7 +13,7 @@ from dagster_s3inc.core.batching import Batch, ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint, PartialScan
 from dagster_s3inc.core.columns import Columns
 from dagster_s3inc.core.filters import Selection
-from dagster_s3inc.core.ledger import LedgerReader
+from dagster_s3inc.core.late_files import LedgerReader
 from dagster_s3inc.core.objects import S3Object
 from tests.core.model.engine import Pages, Process, RealEngine
 

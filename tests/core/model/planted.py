@@ -208,9 +208,9 @@ PLANTED = (
     _bug(
         "what a part emits is not put in the digest of what is listed",
         Edit(
-            "partial_scan:_following",
-            "listed = listed.plus(done.beside)",
-            "listed = listed.plus(done.beside[:0])",
+            "partial_scan:_advanced",
+            "listed = listed.plus(beside)",
+            "listed = listed.plus(beside[:0])",
         ),
         by=PARTS,
     ),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dagster_s3inc.core.columns import microseconds
-from dagster_s3inc.core.ledger import Ledger, LedgerEntry
+from dagster_s3inc.core.late_files import Ledger, LedgerEntry
 from tests.core.model.bucket import at
 from tests.core.model.knowledge import Decided, Knowledge
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from dagster_s3inc.core.batching import BatchPolicy, RequestSize, ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.ledger import Ledger, LedgerProgress
+from dagster_s3inc.core.late_files import Ledger, LedgerProgress
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.page import Page
