@@ -40,7 +40,15 @@ from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.columns import Columns, Fingerprints
 from dagster_s3inc.core.filters import Mask, Rules, Selection
 from dagster_s3inc.core.iblt import Digest, DigestBuilder
-from dagster_s3inc.core.index import NO_FINGERPRINTS, Index, Place, Segment, Stretch, members
+from dagster_s3inc.core.index import (
+    NO_FINGERPRINTS,
+    Index,
+    Place,
+    Segment,
+    Stretch,
+    members,
+    without,
+)
 
 __all__ = ["Again", "Classified", "Classifier", "Listed", "Seen"]
 
@@ -212,7 +220,7 @@ class Classifier:
         """What of the index was not listed: what may still come, and what is gone."""
         if self.index is None or not len(pool):
             return NO_FINGERPRINTS, NO_FINGERPRINTS
-        left = np.setdiff1d(pool, known, assume_unique=True)
+        left = without(pool, known)
         if not stretch.continues or not len(left):
             return NO_FINGERPRINTS, left
         last = stretch.known[-1].fingerprints if stretch.known else carried

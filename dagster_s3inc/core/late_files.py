@@ -48,7 +48,7 @@ from dagster_s3inc.core.classify import Listed, Seen
 from dagster_s3inc.core.columns import Fingerprints
 from dagster_s3inc.core.filters import Selection
 from dagster_s3inc.core.iblt import Digest, decode, estimate, mixed
-from dagster_s3inc.core.index import NO_FINGERPRINTS, members
+from dagster_s3inc.core.index import NO_FINGERPRINTS, members, without
 
 __all__ = [
     "Decision",
@@ -315,7 +315,7 @@ def _by_digest(
         apart = waiting[members(waiting, np.sort(rows.fingerprints))]
     first, second = decode(emitted - listed[0].minus(apart)), None
     if matching is not None:
-        inside = apart if rows is None else np.setdiff1d(apart, rows.other)
+        inside = apart if rows is None else without(apart, rows.other)
         second = decode(emitted - matching.minus(inside))
     read = first or second
     if read is None:
@@ -324,11 +324,11 @@ def _by_digest(
     late_matching = late if second is None else np.union1d(apart, _array(second.removed))
     if rows is not None:
         # What has changed its class since it was found late waits for another.
-        late_matching = np.setdiff1d(late_matching, rows.other)
+        late_matching = without(late_matching, rows.other)
         if first is None:
             # What was moved to another class is listed all the same, so it is not gone.
             is_moved = members(gone, np.sort(rows.fingerprints))
-            late = np.setdiff1d(np.union1d(late_matching, rows.other), gone[is_moved])
+            late = without(np.union1d(late_matching, rows.other), gone[is_moved])
             gone = gone[~is_moved]
     kept = listed[-1].minus(late) if len(listed) > 1 else emitted.minus(gone)
     return Decision(kept, late, late_matching, gone=len(gone), by="digest")
@@ -379,11 +379,11 @@ def _by_rule_a(
 
 
 def _decided(known: Fingerprints, rows: Listed, emitted: Digest, cells: int) -> Decision:
-    late = np.setdiff1d(rows.fingerprints, known)
+    late = np.sort(without(rows.fingerprints, known))
     return Decision(
         Digest.of(known, cells),
         late,
-        np.setdiff1d(late, rows.other),
+        without(late, rows.other),
         gone=max(0, emitted.size - len(known)),
         by="ledger",
     )

@@ -56,6 +56,7 @@ from dagster_s3inc.core.index import (
     members,
     segment_after,
     size_of,
+    without,
 )
 from dagster_s3inc.core.late_files import Decision, Given, Why, decide
 from dagster_s3inc.core.objects import Position
@@ -309,7 +310,7 @@ def _advanced(
     dropped = np.sort(passed.fingerprints[~passed.matching])
     segments = finished(seen.segments(), dropped=dropped, emitted=taken)
     recent, gone = sorted_array(start.recent), seen.gone()
-    kept = np.setdiff1d(recent, np.concatenate([gone, passed.fingerprints]))
+    kept = without(recent, np.concatenate([gone, passed.fingerprints]))
     kept = np.union1d(kept, young.fingerprints)
     met = np.union1d(sorted_array(partial.met), young.fingerprints)
     # What is held back must not count as emitted at the end.

@@ -40,7 +40,15 @@ from dagster_s3inc.core.classify import Classifier, Seen
 from dagster_s3inc.core.columns import Columns
 from dagster_s3inc.core.filters import Selection
 from dagster_s3inc.core.iblt import Digest
-from dagster_s3inc.core.index import NO_FINGERPRINTS, Index, Segment, Stretch, members, stretches
+from dagster_s3inc.core.index import (
+    NO_FINGERPRINTS,
+    Index,
+    Segment,
+    Stretch,
+    members,
+    stretches,
+    without,
+)
 from dagster_s3inc.core.late_files import Decision, Given, LedgerReader, decide_by_listing
 from dagster_s3inc.core.objects import Position
 from dagster_s3inc.core.outcome import (
@@ -248,11 +256,11 @@ def _found(given: Given, base: Checkpoint, seen: Seen) -> Backlog:
     # A narrower selection may not have listed them, so that `recent` lost them.
     rows = np.flatnonzero(members(candidates.fingerprints, decision.recorded))
     recorded, candidates = candidates.only(rows), candidates.without(rows)
-    found_late = np.setdiff1d(decision.late_matching, candidates.fingerprints)
+    found_late = without(decision.late_matching, candidates.fingerprints)
     statistics = ScanStatistics.of(
         seen, lookback=given.limits.lookback, selection_changed=changed
     ).with_decision(
-        decision, found_late=len(np.setdiff1d(found_late, sorted_array(base.late))), gone=lost
+        decision, found_late=len(without(found_late, sorted_array(base.late))), gone=lost
     )
     undecided = 0
     if decision.undecided is not None:
@@ -329,7 +337,7 @@ def _emitted(found: Backlog, limits: ScanLimits, max_index_bytes: int) -> ScanRe
         follows=result.checkpoint,
         segments=None if index is None else segments,
         candidates=waiting,
-        found_late=np.setdiff1d(sorted_array(following.late), waiting.fingerprints),
+        found_late=without(sorted_array(following.late), waiting.fingerprints),
         above=step.above,
         # The numbers of the listing are said once.
         statistics=replace(
