@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dagster_s3inc.core.batching import BatchPolicy, ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint, Reprocess
@@ -11,10 +13,12 @@ from dagster_s3inc.core.late_files import LedgerProgress, Undecided, Why
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import ScanResult
 from dagster_s3inc.core.report import (
+    Forecast,
     ScanReport,
     describe_cost,
     describe_scan,
     describe_undecided,
+    forecast,
 )
 from dagster_s3inc.core.scan import scan, scan_backlog
 from tests.core.making import (
@@ -23,10 +27,12 @@ from tests.core.making import (
     Sensor,
     at,
     limits_of,
+    listings,
     make_object,
     make_objects,
     page,
 )
+from tests.core.test_batching import cut
 
 
 def said(result: ScanResult) -> ScanReport:
@@ -226,3 +232,27 @@ def test_cost_in_words() -> None:
         "$432.00 a month."
     )
     assert describe_cost(1, int(HOUR.total_seconds())).startswith("1 LIST request. ")
+
+
+@given(listings(), st.integers(1, 4), st.none() | st.integers(1, 12), st.integers(0, 5))
+def test_forecast_is_what_is_there(
+    objects: list[S3Object], max_files: int, max_bytes: int | None, shown: int
+) -> None:
+    """Counts are exact, the first are first, and there are at least so many batches."""
+    policy = BatchPolicy(max_files=max_files, max_bytes=max_bytes)
+    found = forecast(objects, policy, shown=shown)
+    assert found.files == len(objects)
+    assert found.bytes == sum(each.size for each in objects)
+    assert list(found.first) == sorted(objects)[:shown]
+    assert found.batches <= len(cut(sorted(objects), policy))
+    assert found.newest == max((each.last_modified for each in objects), default=None)
+    assert found.oldest == min((each.last_modified for each in objects), default=None)
+
+
+def test_groups_are_in_different_batches() -> None:
+    """Each group makes up batches of its own."""
+    objects = [make_object(key, size=5) for key in ("a1", "a2", "a3", "b1")]
+    found = forecast(objects, BatchPolicy(max_files=2), group_of=lambda key: key[0], shown=1)
+    assert found == Forecast(
+        files=4, bytes=20, batches=3, oldest=at(0), newest=at(0), first=(objects[0],)
+    )
