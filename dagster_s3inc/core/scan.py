@@ -141,20 +141,8 @@ def scan(
             seen, lookback=limits.lookback, partial_scan=cut.partial_scan
         )
         return concluded(cut, replace(cut, selection=given.selection.hash), statistics)
-    return _emitted(_found(given, base, seen), limits, max_index_bytes)
-
-
-def scan_backlog(
-    backlog: Backlog, *, limits: ScanLimits, max_index_bytes: int = MAX_INDEX_BYTES
-) -> ScanResult:
-    """Goes on with what an earlier scan found, without a listing. A pure function.
-
-    Args:
-        backlog: What waits; the checkpoint that it follows is still the one that counts.
-        limits: What may be emitted.
-        max_index_bytes: A larger index is not kept.
-    """
-    return _emitted(backlog, limits, max_index_bytes)
+    found = _found(given, base, seen)
+    return scan_backlog(found, limits=limits, max_index_bytes=max_index_bytes)
 
 
 def _valid(index: Index | None, given: Given) -> Index | None:
@@ -298,13 +286,23 @@ def _decision(given: Given, base: Checkpoint, seen: Seen) -> Decision:
     return Decision(emitted.minus(below), gone=len(gone), by="index")
 
 
-def _emitted(found: Backlog, limits: ScanLimits, max_index_bytes: int) -> ScanResult:
-    """Emits what the limits allow of what was found."""
-    base, candidates = found.follows, found.candidates
-    step = emit(found, limits)
+def scan_backlog(
+    backlog: Backlog, *, limits: ScanLimits, max_index_bytes: int = MAX_INDEX_BYTES
+) -> ScanResult:
+    """Emits what the limits allow of what was found, by this scan or by an earlier one.
+
+    Without a listing; a pure function.
+
+    Args:
+        backlog: What waits; the checkpoint that it follows is still the one that counts.
+        limits: What may be emitted.
+        max_index_bytes: A larger index is not kept.
+    """
+    base, candidates = backlog.follows, backlog.candidates
+    step = emit(backlog, limits)
     waiting = candidates.without(step.choice.chosen)
-    following = _following(found, step, waiting, limits)
-    segments, index = found.segments, None
+    following = _following(backlog, step, waiting, limits)
+    segments, index = backlog.segments, None
     if segments is not None:
         passed = step.passed
         segments = finished(
@@ -312,28 +310,28 @@ def _emitted(found: Backlog, limits: ScanLimits, max_index_bytes: int) -> ScanRe
             dropped=np.sort(passed.fingerprints[~passed.matching]),
             emitted=candidates.only(np.sort(step.choice.chosen)),
         )
-        index = index_of(segments, found.selection, _newest_emitted(step), max_index_bytes)
+        index = index_of(segments, backlog.selection, _newest_emitted(step), max_index_bytes)
         if following.emitted is not None and following.emitted.cells != limits.cells:
             following = replace(following, emitted=_resized(segments, following, limits.cells))
     statistics = replace(
-        found.statistics,
+        backlog.statistics,
         files_late=len(step.emitted_late),
-        lookback=_kept_lookback(following, found.now, limits),
+        lookback=_kept_lookback(following, backlog.now, limits),
     )
     result = concluded(
         base,
         following,
         statistics,
         batches=[candidates.only(rows) for rows in step.choice.batches],
-        names=found.names,
+        names=backlog.names,
         waiting=waiting,
-        dropped=found.dropped,
+        dropped=backlog.dropped,
         index=index,
     )
     if len(waiting) <= len(step.choice.held):
         return result
-    backlog = replace(
-        found,
+    left = replace(
+        backlog,
         follows=result.checkpoint,
         segments=None if index is None else segments,
         candidates=waiting,
@@ -352,7 +350,7 @@ def _emitted(found: Backlog, limits: ScanLimits, max_index_bytes: int) -> ScanRe
             returned=0,
         ),
     )
-    return replace(result, backlog=backlog)
+    return replace(result, backlog=left)
 
 
 def _following(found: Backlog, step: Step, waiting: Candidates, limits: ScanLimits) -> Checkpoint:
