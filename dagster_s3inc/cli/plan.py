@@ -18,10 +18,9 @@ from rich.text import Text
 
 from dagster_s3inc.cli.origin import Origin
 from dagster_s3inc.cli.status import checkpoint_document, members_of
-from dagster_s3inc.core.batching import Batch
+from dagster_s3inc.core.batching import Batch, ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.core.objects import S3Object, format_time
 from dagster_s3inc.core.report import ScanReport, describe_scan
 from dagster_s3inc.core.words import format_bytes, readable

@@ -28,9 +28,8 @@ from jinja2 import Undefined
 from pydantic import BaseModel, Field, create_model
 
 from dagster_s3inc.core.batching import BatchPolicy
-from dagster_s3inc.core.words import descriptions
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.words import parse_duration, parse_moment, parse_start
+from dagster_s3inc.core.words import descriptions, parse_duration, parse_moment, parse_start
 from dagster_s3inc.definitions import S3_FROM_ENVIRONMENT, reset_job_defaults
 from dagster_s3inc.errors import ConfigurationError
 from dagster_s3inc.reset import build_s3_reset_job

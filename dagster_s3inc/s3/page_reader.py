@@ -42,9 +42,8 @@ import numpy as np
 from botocore.utils import parse_timestamp
 
 from dagster_s3inc.core.columns import Columns
-from dagster_s3inc.core.page import have
 from dagster_s3inc.core.objects import S3Object, parse_time
-from dagster_s3inc.core.page import ColumnsPage, Page
+from dagster_s3inc.core.page import ColumnsPage, Page, have
 from dagster_s3inc.s3.failures import server_fault, shown
 from dagster_s3inc.s3.location import S3Location
 from dagster_s3inc.s3.tag_table import CLOSE, OPEN, is_familiar, read_columns

@@ -10,19 +10,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.columns import Columns
 from dagster_s3inc.core.cursor_format import encode_checkpoint
+from dagster_s3inc.core.filters import Selection, narrower
 from dagster_s3inc.core.index import Index
-from dagster_s3inc.core.ledger import LedgerReader
-from dagster_s3inc.core.batching import ScanLimits
+from dagster_s3inc.core.late_files import LedgerReader
 from dagster_s3inc.core.objects import S3Object
 from dagster_s3inc.core.outcome import Backlog, Building, ScanResult
 from dagster_s3inc.core.page import Page, Rest
-from dagster_s3inc.core.filters import narrower
 from dagster_s3inc.core.reprocessing import emitted_before
 from dagster_s3inc.core.scan import MAX_INDEX_BYTES, scan, scan_backlog
-from dagster_s3inc.core.filters import Selection
 from dagster_s3inc.core.validation import require_at_least, require_positive
 from dagster_s3inc.errors import KeyOrderError
 from dagster_s3inc.s3.listing import (

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from botocore.config import Config
 
+from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.core.checkpoint import Checkpoint
 from dagster_s3inc.core.cursor_format import encode_checkpoint
 from dagster_s3inc.core.filters import ObjectFilter
-from dagster_s3inc.core.batching import ScanLimits
 from dagster_s3inc.errors import CredentialsError
 from dagster_s3inc.s3.client import make_client, pool_warning
 from dagster_s3inc.s3.key_ranges import discovered_split_points
