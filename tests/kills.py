@@ -44,7 +44,7 @@ from tests.postgres import postgres_server
 from tests.servers import S3Server
 from tests.world import LAUNCH_RESETS_ALONE, World, open_world, packed_ref, tick_for_ever
 
-PATIENCE = 120
+PATIENCE = 600
 QUIET_TICKS = 3
 MAX_FILES = 50
 MAX_BATCHES = 24
